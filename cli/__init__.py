@@ -1,0 +1,1 @@
+"""The `tandem` command: thin, lazily loaded, a client of the router with the standard library alone."""

@@ -1,0 +1,1 @@
+"""The team at work: the workflow in LangGraph. It knows ports, not machines."""

@@ -1,0 +1,1 @@
+"""The router: takes tasks, asks workers and people, keeps the journal."""

@@ -1,0 +1,1 @@
+"""The local HTTP API on an owner-only Unix socket."""

@@ -1,0 +1,1 @@
+"""The first checkpoint, before any persona call and before anything leaves the machine."""

@@ -1,0 +1,60 @@
+"""Structured logs: one JSON object a line, to a private file or standard error, with secrets struck out.
+
+Messages are constant text in the past tense; values are fields (`extra=`). Prompts and file contents are never logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+# Forms of well-known credentials; a log line never needs one.
+_SECRET = re.compile(
+    r"(?:sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|AKIA[0-9A-Z]{16}|xox[abpr]-[\w-]{10,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----|(?i:bearer)\s+[\w.~+/-]{16,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@))"
+)
+
+
+def redact(text: str) -> str:
+    """Return `text` with every known form of credential struck out."""
+    return _SECRET.sub("[redacted]", text)
+
+
+class JsonFormatter(logging.Formatter):
+    """Write a record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, redacted."""
+        fields = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+        line = {
+            "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **fields,
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return redact(json.dumps(line, ensure_ascii=False, default=str))
+
+
+def start_logging(file: Path | None, level: int = logging.INFO) -> None:
+    """Send our logs to `file` (0600, rotated at 5 MB, three kept), or to standard error."""
+    handler: logging.Handler
+    if file is None:
+        handler = logging.StreamHandler(sys.stderr)
+    else:
+        file.touch(mode=0o600, exist_ok=True)
+        handler = RotatingFileHandler(file, maxBytes=5 << 20, backupCount=3, encoding="utf-8")
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for ours in ("tandem", "agents", "graphs", "router", "worker", "cli"):
+        logging.getLogger(ours).setLevel(level)

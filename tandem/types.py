@@ -1,0 +1,322 @@
+"""The values that travel between rooms: plain, frozen, comparable.
+
+Nothing here does anything. Contents of files live in Git; what stands here are ids, texts a model needs, and verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NewType, TypeAlias
+
+RunId = NewType("RunId", str)
+RequestId = NewType("RequestId", str)
+CommitId = NewType("CommitId", str)
+TreeId = NewType("TreeId", str)
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+Difficulty = Literal["low", "medium", "high"]
+Kind = Literal["code", "docs", "question", "vision"]
+RunState = Literal[
+    "queued",  # accepted, waits for its turn
+    "running",
+    "waiting",  # for a person; `question` says for what
+    "merged",  # the checkout's branch has the commit
+    "delivered",  # the commit is on a branch of its own
+    "answered",  # a question, answered without a commit
+    "rejected",  # by the lead
+    "blocked",  # by the guardrail, or by the lead asked by it
+    "rounds spent",  # never got green
+    "cancelled",
+    "failed",  # an error; `message` says which and what to do; `tandem resume` goes on
+]
+ENDED: frozenset[RunState] = frozenset(
+    ("merged", "delivered", "answered", "rejected", "blocked", "rounds spent", "cancelled", "failed")
+)
+Role = Literal["system", "user", "assistant", "tool"]
+Outcome = Literal["passed", "failed", "error", "skipped"]
+CheckVerdict = Literal["passed", "failed", "not run", "tampered", "flaky", "resource limit"]
+Adapter = Literal["pytest", "unittest", "node", "plain"]
+Slot = Literal["router", "worker"]
+QuestionKind = Literal["guard", "route", "plan", "prepare", "dispute", "approve", "rounds"]
+
+
+# --- asking a model -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A model's wish to use a tool; `arguments` is a JSON object."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation. `images` are encoded picture files (PNG, JPEG)."""
+
+    role: Role
+    content: str
+    images: tuple[bytes, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A tool a model may call; `parameters` is a JSON schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How to draw tokens. `max_tokens` bounds the reply; `seed` makes a backend repeat itself where it can."""
+
+    temperature: float = 0.2
+    top_p: float = 0.95
+    max_tokens: int = 4096
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteRequest:
+    """Everything a persona call needs; a worker remembers nothing else.
+
+    `persona` and `turn` name the call for logs, the live view and the rehearsal backend. `schema` is a JSON schema
+    the reply's text must follow. `deadline_s` counts from the moment the request is sent.
+    """
+
+    request_id: RequestId
+    attempt: int = 1
+    run_id: RunId
+    persona: str
+    turn: int
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    schema: Mapping[str, Json] | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    context_tokens: int = 16384
+    priority: int = 1
+    deadline_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A piece of a reply; `offset` counts the characters before it, so that a lost stream can be picked up."""
+
+    offset: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A model's whole answer, with what it cost. `rehearsed` says that no model was asked."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish: Literal["stop", "length", "tool_calls"] = "stop"
+    model: str = ""
+    node: str = ""
+    backend: str = ""
+    rehearsed: bool = False
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    first_token_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+# --- running tests --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a check may use; beyond it the whole process tree is killed."""
+
+    wall_s: float = 300.0
+    memory_bytes: int = 4 << 30
+    processes: int = 256
+    output_bytes: int = 8 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRequest:
+    """Run `command` (an argv, never a shell line) over the tree of `commit` in the sandbox."""
+
+    request_id: RequestId
+    attempt: int = 1
+    run_id: RunId
+    repo_id: str
+    commit: CommitId
+    command: tuple[str, ...]
+    adapter: Adapter = "plain"
+    environment: str = ""  # the key Prepare answered with; empty: the worker's bare toolchain
+    folder: str = ""  # inside the tree, "" is its root
+    limits: Limits = field(default_factory=Limits)
+    priority: int = 1
+    unsandboxed: bool = False  # only the demo, whose code is ours; the proof says so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestResult:
+    """One test's outcome. `id` is stable between runs; `file` is relative to the tree, "" where unknown."""
+
+    __test__ = False  # not a test itself, whatever pytest thinks of the name
+
+    id: str
+    outcome: Outcome
+    file: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What a check found. `verdict` comes from the exit status and the per-test report, never from a model."""
+
+    verdict: CheckVerdict
+    reason: str = ""
+    exit_code: int | None = None
+    tests: tuple[TestResult, ...] = ()
+    output: str = ""
+    duration_s: float = 0.0
+    adapter: Adapter = "plain"
+    sandbox: str = ""
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRequest:
+    """Build the environment that the lock and requirement files of `commit` describe, once per content hash."""
+
+    request_id: RequestId
+    attempt: int = 1
+    run_id: RunId
+    repo_id: str
+    commit: CommitId
+    adapter: Adapter
+    folder: str = ""
+    allow_network: bool = False
+    wall_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What Prepare made. `key` is empty where nothing was needed; `files` are those it was made from."""
+
+    key: str = ""
+    kind: Literal["none", "python", "node"] = "none"
+    ready: bool = True
+    files: tuple[str, ...] = ()
+    built_s: float = 0.0
+
+
+# --- machines -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A model a node offers."""
+
+    name: str
+    backend: str
+    rehearsal: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeInfo:
+    """A worker's answer to Describe."""
+
+    name: str
+    boot_id: str
+    version: str
+    protocol: int
+    platform: str
+    models: tuple[ModelInfo, ...] = ()
+    sandbox: str = ""  # the rung of the ladder in use, "" where none works
+    sandbox_remedy: str = ""
+    backend_trouble: str = ""  # why a backend lists no models, with the remedy
+
+
+# --- the task and its way -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a person asks for, as the router accepted it."""
+
+    text: str
+    repo: str  # absolute path of the checkout's top folder
+    base: CommitId
+    target: str  # the branch to deliver to, short name
+    deliver: Literal["merge", "branch"] = "merge"
+    language: str = "en"
+    images: tuple[str, ...] = ()
+    check: str = ""  # the lead's own check command, "" to detect
+    priority: int = 1
+    yes: bool = False
+    max_minutes: float = 60.0
+    unsandboxed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """One file of a change: its whole new text, or None to delete it."""
+
+    path: str
+    content: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comment:
+    """A person's remark on a line of the diff."""
+
+    path: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a waiting run asks. `digest` binds the answer to exactly the bytes that are shown."""
+
+    id: str
+    kind: QuestionKind
+    text: str
+    choices: tuple[str, ...]
+    digest: str = ""
+    details: Mapping[str, Json] = field(default_factory=dict[str, "Json"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A person's answer. `by` says who: the local user, or `--yes`."""
+
+    question: str
+    choice: str
+    digest: str = ""
+    text: str = ""
+    comments: tuple[Comment, ...] = ()
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screening:
+    """The guardrail's answer. `reasons` are fit for a person and hold no secret's value."""
+
+    verdict: Literal["allow", "ask", "block"]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Where the commit went. `left_on_branch` names the branch it was left on, where the checkout could not take it."""
+
+    commit: CommitId
+    branch: str
+    merged: bool
+    message: str = ""

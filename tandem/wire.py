@@ -1,0 +1,408 @@
+"""Translate between our values and their protobuf messages; the only module that knows both.
+
+Each pair is named `x_out` (ours to the wire) and `x_in` (the wire to ours). Errors cross as a gRPC status with the
+class's name in the trailing metadata, so that the other side raises the same class with the same words.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, cast, get_args
+
+import grpc
+from grpc import aio
+
+from tandem import errors, types
+from tandem.v1 import worker_pb2 as pb
+
+PROTOCOL = 1
+MESSAGE_BYTES_MAX = 64 << 20
+DATA_BYTES = 256 << 10  # one piece of a Git stream; measured best between 256 KiB and 1 MiB
+ERROR_KEY = "tandem-error"
+
+# Both ends must set these: gRPC notices a cut cable only by its own pings (8.4 s here against never without).
+KEEPALIVE: tuple[tuple[str, int], ...] = (
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
+    *KEEPALIVE,
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+)
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    *KEEPALIVE,
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.so_reuseport", 0),
+)
+
+
+def header_out(
+    request: types.CompleteRequest | types.CheckRequest | types.PrepareRequest, deadline_s: float
+) -> pb.CallHeader:
+    """Return the header every call carries."""
+    return pb.CallHeader(
+        request_id=request.request_id,
+        attempt=request.attempt,
+        priority=getattr(request, "priority", 1),
+        deadline_s=deadline_s,
+        run_id=request.run_id,
+    )
+
+
+def _one_of(value: str, allowed: object, what: str) -> Any:
+    if value not in get_args(allowed):
+        raise errors.BadInput(f"{what} is {value!r}; it must be one of {', '.join(get_args(allowed))}")
+    return value
+
+
+def _object(text: str, what: str) -> Mapping[str, types.Json]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise errors.BadInput(f"{what} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise errors.BadInput(f"{what} is not a JSON object")
+    return cast("Mapping[str, types.Json]", value)
+
+
+def _calls_out(calls: Iterable[types.ToolCall]) -> list[pb.ToolCall]:
+    return [pb.ToolCall(id=c.id, name=c.name, arguments_json=json.dumps(dict(c.arguments))) for c in calls]
+
+
+def _calls_in(calls: Iterable[pb.ToolCall]) -> tuple[types.ToolCall, ...]:
+    return tuple(
+        types.ToolCall(id=c.id, name=c.name, arguments=_object(c.arguments_json, f"arguments of {c.name!r}"))
+        for c in calls
+    )
+
+
+def complete_out(request: types.CompleteRequest, *, resume_offset: int = 0) -> pb.CompleteRequest:
+    """Return the wire form of a question to a model."""
+    return pb.CompleteRequest(
+        header=header_out(request, request.deadline_s),
+        persona=request.persona,
+        turn=request.turn,
+        model=request.model,
+        messages=[
+            pb.Message(
+                role=m.role,
+                content=m.content,
+                images=m.images,
+                tool_calls=_calls_out(m.tool_calls),
+                tool_call_id=m.tool_call_id,
+            )
+            for m in request.messages
+        ],
+        tools=[
+            pb.Tool(name=t.name, description=t.description, parameters_json=json.dumps(dict(t.parameters)))
+            for t in request.tools
+        ],
+        schema_json="" if request.schema is None else json.dumps(dict(request.schema)),
+        sampling=pb.Sampling(
+            temperature=request.sampling.temperature,
+            top_p=request.sampling.top_p,
+            max_tokens=request.sampling.max_tokens,
+            seed=request.sampling.seed,
+        ),
+        context_tokens=request.context_tokens,
+        resume_offset=resume_offset,
+    )
+
+
+def _deadline(header: pb.CallHeader) -> float:
+    if not (math.isfinite(header.deadline_s) and header.deadline_s > 0):
+        raise errors.BadInput(f"deadline_s is {header.deadline_s}; it must be a positive number of seconds")
+    if not header.request_id:
+        raise errors.BadInput("request_id is empty; every call needs one")
+    return header.deadline_s
+
+
+def complete_in(message: pb.CompleteRequest) -> types.CompleteRequest:
+    """Return the question a router sent.
+
+    Raises:
+        BadInput: A field is missing, out of its set, or not JSON.
+    """
+    sampling = message.sampling
+    return types.CompleteRequest(
+        request_id=types.RequestId(message.header.request_id),
+        attempt=message.header.attempt,
+        run_id=types.RunId(message.header.run_id),
+        persona=message.persona,
+        turn=message.turn,
+        model=message.model,
+        messages=tuple(
+            types.Message(
+                role=_one_of(m.role, types.Role, "a message's role"),
+                content=m.content,
+                images=tuple(m.images),
+                tool_calls=_calls_in(m.tool_calls),
+                tool_call_id=m.tool_call_id,
+            )
+            for m in message.messages
+        ),
+        tools=tuple(
+            types.Tool(
+                name=t.name,
+                description=t.description,
+                parameters=_object(t.parameters_json, f"parameters of {t.name!r}"),
+            )
+            for t in message.tools
+        ),
+        schema=_object(message.schema_json, "schema_json") if message.schema_json else None,
+        sampling=types.Sampling(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=sampling.seed if sampling.HasField("seed") else None,
+        ),
+        context_tokens=message.context_tokens,
+        priority=message.header.priority,
+        deadline_s=_deadline(message.header),
+    )
+
+
+def chunk_out(chunk: types.Chunk) -> pb.CompleteResponse:
+    """Return the wire form of a piece of a reply."""
+    return pb.CompleteResponse(chunk=pb.Chunk(offset=chunk.offset, text=chunk.text))
+
+
+def reply_out(reply: types.Reply) -> pb.CompleteResponse:
+    """Return the wire form of a whole reply."""
+    return pb.CompleteResponse(
+        reply=pb.Reply(
+            text=reply.text,
+            tool_calls=_calls_out(reply.tool_calls),
+            finish=reply.finish,
+            model=reply.model,
+            node=reply.node,
+            backend=reply.backend,
+            rehearsed=reply.rehearsed,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            first_token_ms=reply.first_token_ms,
+            total_ms=reply.total_ms,
+        )
+    )
+
+
+def reply_in(message: pb.Reply) -> types.Reply:
+    """Return the reply a worker sent."""
+    return types.Reply(
+        text=message.text,
+        tool_calls=_calls_in(message.tool_calls),
+        finish=cast("Any", message.finish or "stop"),
+        model=message.model,
+        node=message.node,
+        backend=message.backend,
+        rehearsed=message.rehearsed,
+        prompt_tokens=message.prompt_tokens,
+        completion_tokens=message.completion_tokens,
+        first_token_ms=message.first_token_ms,
+        total_ms=message.total_ms,
+    )
+
+
+def prepare_out(request: types.PrepareRequest) -> pb.PrepareRequest:
+    """Return the wire form of a wish for an environment."""
+    return pb.PrepareRequest(
+        header=header_out(request, request.wall_s),
+        repo_id=request.repo_id,
+        commit=request.commit,
+        adapter=request.adapter,
+        folder=request.folder,
+        allow_network=request.allow_network,
+        wall_s=request.wall_s,
+    )
+
+
+def prepare_in(message: pb.PrepareRequest) -> types.PrepareRequest:
+    """Return the wish for an environment a router sent."""
+    _deadline(message.header)
+    return types.PrepareRequest(
+        request_id=types.RequestId(message.header.request_id),
+        attempt=message.header.attempt,
+        run_id=types.RunId(message.header.run_id),
+        repo_id=message.repo_id,
+        commit=types.CommitId(message.commit),
+        adapter=_one_of(message.adapter, types.Adapter, "adapter"),
+        folder=message.folder,
+        allow_network=message.allow_network,
+        wall_s=message.wall_s,
+    )
+
+
+def environment_out(environment: types.Environment) -> pb.Environment:
+    """Return the wire form of an environment."""
+    return pb.Environment(
+        key=environment.key,
+        toolchain=environment.kind,
+        ready=environment.ready,
+        files=environment.files,
+        built_s=environment.built_s,
+    )
+
+
+def environment_in(message: pb.Environment) -> types.Environment:
+    """Return the environment a worker answered with."""
+    return types.Environment(
+        key=message.key,
+        kind=cast("Any", message.toolchain or "none"),
+        ready=message.ready,
+        files=tuple(message.files),
+        built_s=message.built_s,
+    )
+
+
+def check_out(request: types.CheckRequest) -> pb.CheckRequest:
+    """Return the wire form of a check."""
+    limits = request.limits
+    return pb.CheckRequest(
+        header=header_out(request, limits.wall_s),
+        repo_id=request.repo_id,
+        commit=request.commit,
+        command=request.command,
+        adapter=request.adapter,
+        environment=request.environment,
+        folder=request.folder,
+        limits=pb.Limits(
+            wall_s=limits.wall_s,
+            memory_bytes=limits.memory_bytes,
+            processes=limits.processes,
+            output_bytes=limits.output_bytes,
+        ),
+        unsandboxed=request.unsandboxed,
+    )
+
+
+def check_in(message: pb.CheckRequest) -> types.CheckRequest:
+    """Return the check a router asked for."""
+    _deadline(message.header)
+    limits = message.limits
+    return types.CheckRequest(
+        request_id=types.RequestId(message.header.request_id),
+        attempt=message.header.attempt,
+        run_id=types.RunId(message.header.run_id),
+        repo_id=message.repo_id,
+        commit=types.CommitId(message.commit),
+        command=tuple(message.command),
+        adapter=_one_of(message.adapter, types.Adapter, "adapter"),
+        environment=message.environment,
+        folder=message.folder,
+        limits=types.Limits(
+            wall_s=limits.wall_s,
+            memory_bytes=limits.memory_bytes,
+            processes=limits.processes,
+            output_bytes=limits.output_bytes,
+        ),
+        priority=message.header.priority,
+        unsandboxed=message.unsandboxed,
+    )
+
+
+def report_out(report: types.CheckReport) -> pb.CheckReport:
+    """Return the wire form of a report."""
+    return pb.CheckReport(
+        verdict=report.verdict,
+        reason=report.reason,
+        exit_code=report.exit_code,
+        tests=[pb.TestResult(id=t.id, outcome=t.outcome, file=t.file, message=t.message) for t in report.tests],
+        output=report.output,
+        duration_s=report.duration_s,
+        adapter=report.adapter,
+        sandbox=report.sandbox,
+        node=report.node,
+    )
+
+
+def report_in(message: pb.CheckReport) -> types.CheckReport:
+    """Return the report a worker sent."""
+    return types.CheckReport(
+        verdict=_one_of(message.verdict, types.CheckVerdict, "verdict"),
+        reason=message.reason,
+        exit_code=message.exit_code if message.HasField("exit_code") else None,
+        tests=tuple(
+            types.TestResult(
+                id=t.id, outcome=_one_of(t.outcome, types.Outcome, "outcome"), file=t.file, message=t.message
+            )
+            for t in message.tests
+        ),
+        output=message.output,
+        duration_s=message.duration_s,
+        adapter=_one_of(message.adapter, types.Adapter, "adapter"),
+        sandbox=message.sandbox,
+        node=message.node,
+    )
+
+
+def node_out(node: types.NodeInfo) -> pb.DescribeResponse:
+    """Return the wire form of what a node is."""
+    return pb.DescribeResponse(
+        name=node.name,
+        boot_id=node.boot_id,
+        version=node.version,
+        protocol=node.protocol,
+        platform=node.platform,
+        models=[pb.ModelInfo(name=m.name, backend=m.backend, rehearsal=m.rehearsal) for m in node.models],
+        sandbox=node.sandbox,
+        sandbox_remedy=node.sandbox_remedy,
+        backend_trouble=node.backend_trouble,
+    )
+
+
+def node_in(message: pb.DescribeResponse) -> types.NodeInfo:
+    """Return what a node says it is."""
+    return types.NodeInfo(
+        name=message.name,
+        boot_id=message.boot_id,
+        version=message.version,
+        protocol=message.protocol,
+        platform=message.platform,
+        models=tuple(types.ModelInfo(name=m.name, backend=m.backend, rehearsal=m.rehearsal) for m in message.models),
+        sandbox=message.sandbox,
+        sandbox_remedy=message.sandbox_remedy,
+        backend_trouble=message.backend_trouble,
+    )
+
+
+async def abort(context: aio.ServicerContext[Any, Any], error: errors.TandemError) -> None:
+    """End a server's call with one of our errors."""
+    await context.abort(
+        getattr(grpc.StatusCode, error.status),
+        error.message,
+        trailing_metadata=((ERROR_KEY, type(error).__name__),),
+    )
+
+
+def error_in(error: aio.AioRpcError, node: str) -> errors.TandemError:
+    """Return our error for what gRPC raised, naming the node where gRPC's own words would not help."""
+    trailing = error.trailing_metadata()
+    named = dict(trailing or ()).get(ERROR_KEY, "")
+    details = error.details() or ""
+    if named:
+        return errors.revive(str(named), details)
+    match error.code():
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return errors.DeadlineExceeded(f"{node} did not answer within its deadline")
+        case grpc.StatusCode.CANCELLED:
+            return errors.Cancelled(f"the call to {node} was cancelled")
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return errors.ResourceExhausted(f"{node}: {details}")
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return errors.VersionSkew(f"{node} does not know this call ({details}); upgrade Tandem there")
+        case grpc.StatusCode.UNAVAILABLE:
+            return errors.Unavailable(f"{node} does not answer: {details}")
+        case _:
+            return errors.TandemError(f"{node} failed: {details}")
