@@ -159,6 +159,10 @@ class Recorder(Protocol):
         """Do something outside once: intent recorded before, result after. `do` must bear being repeated."""
         ...
 
+    async def derive(self, step: str, kind: str, make: Callable[[], Awaitable[Json]]) -> Json:
+        """Return what follows from earlier answers alone (a commit): made anew, and compared with the record."""
+        ...
+
     async def now(self, step: str) -> int:
         """Return the wall clock in whole seconds, the same on every replay."""
         ...
@@ -169,6 +173,10 @@ class Recorder(Protocol):
 
     async def opened(self, question: Question) -> None:
         """Record that a question is open."""
+        ...
+
+    async def answered(self, decision: Decision) -> None:
+        """Record an answer given in the person's name, by `--yes`."""
         ...
 
     def emit(self, kind: EventKind, **data: Json) -> None:

@@ -1,0 +1,117 @@
+"""The typed replies of the personas: what each must answer, and nothing else.
+
+These schemas go to the model as its output format and come back through `agents.parse`. Verdicts are enumerations, so
+that no sentence of a model can be taken for one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tandem.types import Difficulty, Kind
+
+Text = Annotated[str, Field(max_length=20_000)]
+Line = Annotated[str, Field(max_length=500)]
+
+
+class ReplyModel(BaseModel):
+    """Common to all replies: unknown fields are dropped, values are not coerced beyond JSON's own types."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Assessment(ReplyModel):
+    """How hard a task is, what it is, and whether the router's model dares to say."""
+
+    reason: Line = ""
+    difficulty: Difficulty
+    kind: Kind
+    reflect: bool = False
+    sure: bool
+
+
+class Scenario(ReplyModel):
+    """One behaviour, in Gherkin."""
+
+    name: Line
+    gherkin: Text
+
+
+class Plan(ReplyModel):
+    """What will be done, and how one will see that it is."""
+
+    summary: Line
+    scenarios: Annotated[list[Scenario], Field(max_length=30)] = []
+    files: Annotated[list[Line], Field(max_length=60)] = []
+    risks: Annotated[list[Line], Field(max_length=20)] = []
+    question: Line = ""
+
+
+class TestFile(ReplyModel):
+    """A test file, whole."""
+
+    __test__ = False
+
+    path: Line
+    content: Annotated[str, Field(max_length=200_000)]
+
+
+class Tests(ReplyModel):
+    """The tester's files."""
+
+    __test__ = False
+
+    files: Annotated[list[TestFile], Field(max_length=20)] = []
+    note: Text = ""
+
+
+class CodeFile(ReplyModel):
+    """A changed file, whole; `delete` removes it."""
+
+    path: Line
+    content: Annotated[str, Field(max_length=400_000)] = ""
+    delete: bool = False
+
+
+class Code(ReplyModel):
+    """The coder's change. `dispute` says why a test is wrong, if one is."""
+
+    files: Annotated[list[CodeFile], Field(max_length=60)] = []
+    note: Text = ""
+    dispute: Text = ""
+
+
+class Finding(ReplyModel):
+    """One thing the reviewer saw."""
+
+    severity: Literal["blocker", "major", "minor"]
+    file: Line = ""
+    line: int = 0
+    why: Text
+    fix: Text = ""
+
+
+class Review(ReplyModel):
+    """The reviewer's verdict and what it rests on."""
+
+    findings: Annotated[list[Finding], Field(max_length=30)] = []
+    verdict: Literal["approve", "changes"]
+
+
+class Report(ReplyModel):
+    """The documenter's text, Markdown."""
+
+    title: Line
+    body: Text
+
+
+BY_NAME: dict[str, type[ReplyModel]] = {
+    "assessment": Assessment,
+    "plan": Plan,
+    "tests": Tests,
+    "code": Code,
+    "review": Review,
+    "report": Report,
+}

@@ -1,0 +1,188 @@
+"""Plan, prepare, specify: what will be done, with what, and tests that fail because it is not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from agents.context import Section
+from agents.replies import Plan, Tests
+from graphs import views
+from graphs.state import State, enter
+from graphs.team import Team
+from tandem import proof
+from tandem.detect import CheckPlan, adapter_for, detect_check, is_test_file, parse_command
+from tandem.errors import BadInput, BadReply
+from tandem.types import CommitId, Edit
+
+SPECIFY_TRIES = 2  # times the tester may try to write tests that fail on the base
+
+
+async def plan(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
+    """Ask the planner for scenarios, files and risks."""
+    team, (step, visits) = runtime.context, enter(state, "plan")
+    sections = [
+        views.task(team),
+        *await views.repository(team),
+        Section(title="the lead's remarks on the last plan", text=state.get("plan_remarks", ""), keep=8),
+        Section(title="the last plan", text=views.plan_text(state) if "plan" in state else "", keep=4),
+    ]
+    said = await team.speak(step, "planner", Plan, sections)
+    return {"visits": visits, "plan": said.model_dump()}
+
+
+async def ask_plan(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
+    """Show the lead the plan, for hard tasks and where the planner has a question."""
+    team, (step, visits) = runtime.context, enter(state, "ask_plan")
+    answer = await team.put(
+        step,
+        "plan",
+        ("approve", "change", "stop"),
+        details={"plan": state["plan"]},
+        by_yes="approve",
+        question=state["plan"]["question"],
+    )
+    if answer.choice == "stop":
+        return {"visits": visits, "outcome": {"state": "rejected", "message": "the lead rejected the plan"}}
+    return {"visits": visits, "plan_remarks": answer.text if answer.choice == "change" else ""}
+
+
+async def prepare(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
+    """Find out how this repository is tested, and see to what the tests need."""
+    team, (step, visits) = runtime.context, enter(state, "prepare")
+    if "check" not in state:
+        found = await find_check(team)
+        if found is None:
+            return {"visits": visits, "check": {}, **_without_check(state)}
+        check = {"command": list(found.command), "adapter": found.adapter, "why": found.why}
+        return {"visits": visits, "check": check, **await _environment(team, step, {**state, "check": check})}
+    return {"visits": visits, **await _environment(team, step, state)}
+
+
+def _without_check(state: State) -> dict[str, Any]:
+    if state["assessment"]["kind"] == "docs":
+        return {}
+    message = "no test command was found for this repository; name one, as in --check 'make test'"
+    return {"outcome": {"state": "failed", "message": message, "class": "BadInput"}}
+
+
+async def _environment(team: Team, step: str, state: Any) -> dict[str, Any]:
+    if state.get("prepare_choice") == "without":
+        return {"needs": []}
+    allowed = team.settings.prepare_network == "allow" or state.get("prepare_choice") == "allow"
+    environment = await team.prepare(step, state, team.task.base, allow_network=allowed)
+    if environment.ready:
+        return {"environment": environment.key, "needs": []}
+    if team.settings.prepare_network == "never":
+        return {"needs": []}
+    return {"needs": list(environment.files)}
+
+
+async def find_check(team: Team) -> CheckPlan | None:
+    """Return how to test the repository: the lead's command, else what its files show."""
+    if team.task.check:
+        command = parse_command(team.task.check)
+        return CheckPlan(command=command, adapter=adapter_for(command), why="--check")
+    files = await team.repo.files(team.task.base)
+    texts = {path: await team.repo.read(team.task.base, path) for path in files if views.tells_how_to_test(path)}
+    return detect_check(files, texts.get)
+
+
+async def ask_prepare(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
+    """Ask the lead before anything is installed from a registry."""
+    team, (step, visits) = runtime.context, enter(state, "ask_prepare")
+    files = ", ".join(state["needs"])
+    answer = await team.put(
+        step,
+        "prepare",
+        ("allow", "without", "stop"),
+        details={"files": list(state["needs"]), "base": team.task.base},
+        by_yes="allow",
+        files=files,
+    )
+    if answer.choice == "stop":
+        return {"visits": visits, "outcome": {"state": "rejected", "message": "the lead refused the installation"}}
+    return {"visits": visits, "prepare_choice": answer.choice}
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    commit: CommitId
+    files: list[str]
+    report: str
+    result: proof.RedResult
+
+
+async def specify(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
+    """Have the tester write tests, and see them fail on the base."""
+    team, (step, visits) = runtime.context, enter(state, "specify")
+    base_report = await team.check(step, state, team.task.base, "base")
+    trouble = ""
+    for _ in range(SPECIFY_TRIES):
+        said = await team.speak(step, "tester", Tests, await _tester_sections(team, state, trouble))
+        try:
+            tried = await write_tests(team, state, step, said, base_report)
+        except BadReply as error:
+            trouble = str(error)
+            continue
+        if tried.result.holds:
+            return {
+                "visits": visits,
+                "tests": tried.commit,
+                "head": tried.commit,
+                "test_files": tried.files,
+                "red": list(tried.result.failing),
+                "red_report": tried.report,
+                "base_report": base_report,
+                "base": team.task.base,
+            }
+        trouble = tried.result.reason
+    return {"visits": visits, "stuck": f"no test failed on the base for the right reason: {trouble}", "round": 0}
+
+
+async def write_tests(team: Team, state: State, step: str, said: Tests, base_report: str) -> _Attempt:
+    """Commit the tester's files over the base and run them there.
+
+    Raises:
+        BadReply: There are none, or a path is no test's.
+    """
+    adapter = state["check"]["adapter"]
+    wrong = [file.path for file in said.files if not is_test_file(file.path, adapter)]
+    if wrong or not said.files:
+        names = ", ".join(repr(path) for path in wrong)
+        raise BadReply(f"not paths of test files: {names}" if wrong else f"no test was written. {said.note}".strip())
+    at_s = await team.recorder.now(step)
+
+    async def make() -> str:
+        return await team.repo.commit(
+            parent=team.task.base,
+            edits=[Edit(path=file.path, content=file.content) for file in said.files],
+            persona="tester",
+            message=f"Tests: {state['plan']['summary']}\n\nTandem-Run: {team.recorder.run_id}",
+            at_s=at_s,
+        )
+
+    commit = CommitId(str(await team.recorder.derive(step, "commit", make)))
+    await team.repo.keep(team.recorder.run_id, step, commit)
+    files = sorted({file.path for file in said.files})
+    report = await team.check(step, state, commit, f"red.{commit[:8]}")
+    return _Attempt(commit, files, report, proof.red(team.reports[base_report], team.reports[report], files))
+
+
+async def _tester_sections(team: Team, state: State, trouble: str) -> Sequence[Section]:
+    return [
+        views.task(team),
+        Section(title="the plan", text=views.plan_text(state), keep=8),
+        *await views.named_files(team, team.task.base, state["plan"]["files"]),
+        *await views.sample_tests(team, state["check"]["adapter"]),
+        Section(title="How tests are run", text=views.how_tests_run(state), keep=9, data=False),
+        Section(title="what was wrong with your last tests", text=trouble, keep=9),
+    ]
+
+
+def check_remedy(error: BadInput) -> str:
+    """Return the words for a check command nobody can run."""
+    return f"{error}; give another with --check"

@@ -1,0 +1,59 @@
+"""What flows through the graph: plain JSON, with ids instead of contents.
+
+Contents live in Git or in the journal. A step that ran before is run again on resume, so nothing here is kept anywhere
+else, and LangGraph's own checkpoint can be thrown away.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from tandem.types import Json
+
+# Raised whenever steps, their order or their questions change; a run of another version is cut where it stops fitting.
+WORKFLOW_VERSION = 1
+
+
+class State(TypedDict):
+    """One run's state. Every key is written by the node named beside it, and absent before."""
+
+    visits: dict[str, int]  # every node: how often it was entered
+    screening: dict[str, Any]  # guard
+    assessment: dict[str, Any]  # assess, or the lead
+    plan: dict[str, Any]  # plan
+    plan_remarks: str  # the lead, on the plan
+    check: dict[str, Any]  # prepare: command, adapter, why; empty where there is none
+    environment: str  # prepare: key
+    needs: list[str]  # prepare: the files that want an environment not built yet
+    prepare_choice: str  # the lead: "", allow, without
+    tests: str  # specify: commit
+    test_files: list[str]  # specify
+    red: list[str]  # specify: new tests that fail on the base
+    red_report: str  # specify: key of the report
+    base_report: str  # specify: key of the report
+    head: str  # code: commit of the draft
+    drafts: list[str]  # code: trees seen, to notice circles
+    draft_report: str  # code: key of the report
+    unusable: bool  # code: the coder could not be understood, so there is no new draft
+    dispute: str  # code: what the coder says is wrong with a test
+    disputes: int  # dispute: how often the tester was asked
+    round: int  # code
+    rounds: int  # assess, the lead: how many are allowed
+    findings: list[dict[str, Any]]  # review, check, approve: what the coder has to mend
+    approved_by_reviewer: bool  # review
+    stuck: str  # why the rounds ended
+    product: str  # check, merge: the commit with the proof
+    base: str  # check, merge: what the product stands on
+    note: str  # check, merge: the proof's note
+    approved_diff: str  # approve: digest of the bytes the lead saw
+    replants: int  # merge: how often the branch had moved
+    delivery: dict[str, Any]  # merge
+    report: dict[str, Any]  # document, answer
+    outcome: dict[str, Json]  # how it ended: state, message, commit, verdict
+
+
+def enter(state: State, node: str) -> tuple[str, dict[str, int]]:
+    """Return the step's name for this visit to `node`, and the visits to write back."""
+    visits = dict(state.get("visits", {}))
+    visits[node] = visits.get(node, 0) + 1
+    return f"{node}.{visits[node]}", visits

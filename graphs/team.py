@@ -1,0 +1,311 @@
+"""Everything a node of the graph may use: the team's voices, its checks, its questions.
+
+One `Team` serves one execution of the graph. It knows ports only; where a model runs or a report comes from is not its
+business, and whether an answer is live or from the journal even less.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+from langgraph.types import interrupt
+
+from agents.call import call
+from agents.context import Section
+from agents.personas import Persona
+from agents.replies import ReplyModel
+from graphs.phrases import phrase
+from graphs.state import State
+from tandem.ports import Checks, Guardrail, Models, Recorder, Repository
+from tandem.types import (
+    Adapter,
+    CheckReport,
+    CheckRequest,
+    Chunk,
+    CommitId,
+    CompleteRequest,
+    Decision,
+    Difficulty,
+    Environment,
+    Json,
+    Limits,
+    Message,
+    PrepareRequest,
+    Question,
+    QuestionKind,
+    Reply,
+    RequestId,
+    Sampling,
+    Slot,
+    Task,
+    TestResult,
+    ToolCall,
+)
+
+T = TypeVar("T", bound=ReplyModel)
+_OUTPUT_KEPT = 4000  # characters of a check's output that stay in the journal
+_MESSAGE_KEPT = 600  # characters of one failing test's message
+_TOKENS_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the configuration says, as far as the workflow cares."""
+
+    models: Mapping[Slot, str]
+    contexts: Mapping[Slot, int]
+    rounds: Mapping[Difficulty, int]
+    limits: Limits
+    call_s: float
+    prepare_s: float
+    prepare_network: str
+    expected_s: Callable[[str, str], float | None]  # persona, model -> seconds, where known
+    took: Callable[[str, str, float], None]  # persona, model, seconds
+
+
+@dataclass(slots=True, kw_only=True)
+class Team:
+    """The ports of one execution, and what it has seen so far."""
+
+    task: Task
+    recorder: Recorder
+    models: Models
+    checks: Checks
+    repo: Repository
+    guard: Guardrail
+    personas: Mapping[str, Persona]
+    settings: Settings
+    reports: dict[str, CheckReport] = field(default_factory=dict[str, CheckReport])
+    turns: Counter[str] = field(default_factory=Counter[str])
+
+    async def speak(
+        self, step: str, name: str, reply_type: type[T], sections: Sequence[Section], *, slot: Slot | None = None
+    ) -> T:
+        """Return what persona `name` answers to `sections`.
+
+        Raises:
+            BadReply: It could not be understood, twice.
+        """
+        persona = replace(self.personas[name], slot=slot) if slot else self.personas[name]
+
+        async def ask(messages: tuple[Message, ...], schema: dict[str, Json]) -> Reply:
+            return await self._ask(step, persona, messages, schema)
+
+        spoken = await call(
+            persona,
+            sections,
+            language=self.task.language,
+            context_tokens=self.settings.contexts[persona.slot],
+            ask=ask,
+        )
+        if spoken.repairs:
+            self.recorder.emit("note", level="info", text=f"{persona.title}: {'; '.join(spoken.repairs)}")
+        assert isinstance(spoken.value, reply_type)
+        return spoken.value
+
+    async def _ask(self, step: str, persona: Persona, messages: tuple[Message, ...], schema: dict[str, Json]) -> Reply:
+        self.turns[persona.name] += 1
+        request = CompleteRequest(
+            request_id=RequestId(f"{self.recorder.run_id}/{step}/{persona.name}.{self.turns[persona.name]}"),
+            run_id=self.recorder.run_id,
+            persona=persona.name,
+            turn=self.turns[persona.name],
+            model=self.settings.models[persona.slot],
+            messages=messages,
+            schema=schema,
+            sampling=Sampling(temperature=persona.temperature, max_tokens=persona.max_tokens),
+            context_tokens=self.settings.contexts[persona.slot],
+            priority=self.task.priority,
+            deadline_s=self.settings.call_s,
+        )
+
+        async def live(attempt: int) -> Json:
+            self._call_event("call.started", step, request)
+            reply = await self.models.complete(replace(request, attempt=attempt), self._show_tokens(step, persona.name))
+            self.settings.took(persona.name, request.model, reply.total_ms / 1000)
+            self._call_event("call.finished", step, request, reply)
+            return _reply_out(reply)
+
+        return _reply_in(await self.recorder.ask(step, "reply", _question(request), live))
+
+    def _call_event(self, kind: Any, step: str, request: CompleteRequest, reply: Reply | None = None) -> None:
+        about: dict[str, Json] = {"step": step, "persona": request.persona, "model": request.model}
+        if reply is None:
+            about["expected_s"] = self.settings.expected_s(request.persona, request.model)
+        else:
+            about |= {
+                "node": reply.node,
+                "backend": reply.backend,
+                "rehearsed": reply.rehearsed,
+                "seconds": reply.total_ms / 1000,
+                "first_token_ms": reply.first_token_ms,
+                "prompt_tokens": reply.prompt_tokens,
+                "completion_tokens": reply.completion_tokens,
+            }
+        self.recorder.emit(kind, **about)
+
+    def _show_tokens(self, step: str, persona: str) -> Callable[[Chunk], None]:
+        started, shown, chars, tail = time.monotonic(), 0.0, 0, ""
+
+        def on_chunk(chunk: Chunk) -> None:
+            nonlocal shown, chars, tail
+            chars, tail = chunk.offset + len(chunk.text), (tail + chunk.text)[-80:]
+            now = time.monotonic()
+            if now - shown < _TOKENS_EVERY_S:
+                return
+            shown = now
+            tokens = chars // 4  # a guess for the eye; the reply brings the count
+            rate = tokens / max(now - started, 0.05)
+            self.recorder.emit(
+                "call.tokens", step=step, persona=persona, tokens=tokens, tokens_s=round(rate, 1), tail=tail
+            )
+
+        return on_chunk
+
+    async def check(self, step: str, state: State, commit: str, what: str) -> str:
+        """Run the tests over `commit` and return the key under which `reports` holds what they showed."""
+        command = cast("tuple[str, ...]", tuple(state["check"]["command"]))
+        key = f"{step}/{what}"
+        request = CheckRequest(
+            request_id=RequestId(f"{self.recorder.run_id}/{key}"),
+            run_id=self.recorder.run_id,
+            repo_id=self.repo.repo_id,
+            commit=CommitId(commit),
+            command=command,
+            adapter=cast("Adapter", state["check"]["adapter"]),
+            environment=state.get("environment", ""),
+            limits=self.settings.limits,
+            priority=self.task.priority,
+            unsandboxed=self.task.unsandboxed,
+        )
+
+        async def live(attempt: int) -> Json:
+            self.recorder.emit("check.started", step=step, command=list(command), commit=commit, what=what)
+            report = await self.checks.check(replace(request, attempt=attempt), self._progress(step))
+            self.recorder.emit("check.finished", step=step, what=what, **_report_event(report))
+            return report_out(report)
+
+        question: dict[str, Json] = {
+            "what": what,
+            "commit": commit,
+            "command": list(command),
+            "environment": request.environment,
+        }
+        self.reports[key] = report_in(await self.recorder.ask(step, "report", question, live))
+        return key
+
+    async def prepare(self, step: str, state: State, commit: str, *, allow_network: bool) -> Environment:
+        """Return the environment for `commit`; not ready where building it needs the lead's permission."""
+        request = PrepareRequest(
+            request_id=RequestId(f"{self.recorder.run_id}/{step}"),
+            run_id=self.recorder.run_id,
+            repo_id=self.repo.repo_id,
+            commit=CommitId(commit),
+            adapter=cast("Adapter", state["check"]["adapter"]),
+            allow_network=allow_network,
+            wall_s=self.settings.prepare_s,
+        )
+
+        async def live(attempt: int) -> Json:
+            environment = await self.checks.prepare(replace(request, attempt=attempt), self._progress(step))
+            return cast("Json", {**asdict(environment), "files": list(environment.files)})
+
+        question: dict[str, Json] = {"commit": commit, "adapter": request.adapter, "network": allow_network}
+        found: dict[str, Any] = dict(cast("Any", await self.recorder.ask(step, "environment", question, live)))
+        found["files"] = tuple(found["files"])
+        return Environment(**found)
+
+    def _progress(self, step: str) -> Callable[[str, str], None]:
+        return lambda stage, message: self.recorder.emit("check.progress", step=step, stage=stage, message=message)
+
+    async def put(
+        self,
+        step: str,
+        kind: QuestionKind,
+        choices: Sequence[str],
+        *,
+        details: Mapping[str, Json],
+        by_yes: str = "",
+        digest: str = "",
+        text: str | None = None,
+        **values: object,
+    ) -> Decision:
+        """Put a question to the lead and return the answer; without one, the graph stops here until there is.
+
+        `by_yes` is the choice that `--yes` makes; empty where only a person may answer.
+        """
+        digest = digest or hashlib.sha256(json.dumps(details, sort_keys=True).encode()).hexdigest()
+        question = Question(
+            id=f"{step}.{digest[:8]}",
+            kind=kind,
+            text=text or phrase(kind, self.task.language, **values),
+            choices=tuple(choices),
+            digest=digest,
+            details=details,
+        )
+        given = self.recorder.answer(question.id)
+        if given is not None:
+            return given
+        await self.recorder.opened(question)
+        if self.task.yes and by_yes:
+            decision = Decision(question=question.id, choice=by_yes, digest=digest, by="--yes")
+            await self.recorder.answered(decision)
+            self.recorder.emit("answer", question=question.id, choice=by_yes, by="--yes")
+            return decision
+        interrupt(cast("dict[str, Any]", asdict(question)))
+        raise AssertionError("interrupt() returned without an answer in the journal")
+
+
+def _question(request: CompleteRequest) -> dict[str, Json]:
+    return {
+        "persona": request.persona,
+        "turn": request.turn,
+        "model": request.model,
+        "messages": [[m.role, m.content] for m in request.messages],
+        "schema": cast("Json", request.schema),
+        "sampling": cast("Json", asdict(request.sampling)),
+        "context": request.context_tokens,
+    }
+
+
+def _reply_out(reply: Reply) -> Json:
+    return cast("Json", {**asdict(reply), "tool_calls": [asdict(c) for c in reply.tool_calls]})
+
+
+def _reply_in(value: Json) -> Reply:
+    data: dict[str, Any] = dict(cast("Any", value))
+    data["tool_calls"] = tuple(ToolCall(**c) for c in data["tool_calls"])
+    return Reply(**data)
+
+
+def report_out(report: CheckReport) -> Json:
+    """Return a report as the journal keeps it: outcomes whole, words cut."""
+    tests: list[Json] = [[t.id, t.outcome, t.file, t.message[:_MESSAGE_KEPT]] for t in report.tests]
+    rest = {k: v for k, v in asdict(report).items() if k not in ("tests", "output")}
+    return cast("Json", {**rest, "tests": tests, "output": report.output[-_OUTPUT_KEPT:]})
+
+
+def report_in(value: Json) -> CheckReport:
+    """Return the report the journal kept."""
+    data: dict[str, Any] = dict(cast("Any", value))
+    data["tests"] = tuple(TestResult(id=t[0], outcome=t[1], file=t[2], message=t[3]) for t in data["tests"])
+    return CheckReport(**data)
+
+
+def _report_event(report: CheckReport) -> dict[str, Json]:
+    failed = [t for t in report.tests if t.outcome in ("failed", "error")]
+    return {
+        "verdict": report.verdict,
+        "reason": report.reason,
+        "passed": sum(t.outcome == "passed" for t in report.tests),
+        "failed": len(failed),
+        "seconds": report.duration_s,
+        "sandbox": report.sandbox,
+        "failures": [{"id": t.id, "message": t.message[:300]} for t in failed[:10]],
+    }

@@ -1,0 +1,111 @@
+"""What personas are shown of a run: the task, the plan, files, tests, diffs and reports as sections of text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from agents.context import Section
+from graphs.state import State
+from graphs.team import Team
+from tandem.detect import is_test_file
+from tandem.types import Adapter, CheckReport, CommitId
+
+_FILE_LIST = 400  # paths shown at most
+_FILE_BYTES = 48_000  # of one file
+_TELLING = re.compile(
+    r"(^|/)(package\.json|pyproject\.toml|setup\.cfg|tox\.ini|pytest\.ini|conftest\.py|[\w.-]*requirements[\w.-]*\.txt"
+    r"|Makefile|go\.mod|Cargo\.toml)$"
+)
+
+
+def task(team: Team) -> Section:
+    """Return the task itself, never cut."""
+    return Section(title="task", text=team.task.text, keep=9)
+
+
+def tells_how_to_test(path: str) -> bool:
+    """Return whether a file's text is needed to find the test command."""
+    return bool(_TELLING.search(path)) or is_test_file(path, "pytest")
+
+
+async def repository(team: Team) -> list[Section]:
+    """Return the list of files and the texts that introduce a repository."""
+    files = await team.repo.files(team.task.base)
+    shown = "\n".join(files[:_FILE_LIST])
+    if len(files) > _FILE_LIST:
+        shown += f"\n[{len(files) - _FILE_LIST} more files are not listed]"
+    sections = [Section(title="files of the repository", text=shown, keep=6)]
+    introducing = [p for p in files if re.fullmatch(r"(?i)readme(\.\w+)?|package\.json|pyproject\.toml", p)]
+    mentioned = [p for p in files if p in team.task.text or p.rsplit("/", 1)[-1] in team.task.text]
+    small = [p for p in files if _is_source(p)] if len(files) <= 12 else []
+    return sections + await named_files(team, team.task.base, [*mentioned, *small, *introducing[:3]], keep=3)
+
+
+def _is_source(path: str) -> bool:
+    return path.endswith((".py", ".js", ".mjs", ".cjs", ".ts", ".tsx", ".jsx", ".go", ".rs", ".md"))
+
+
+async def named_files(team: Team, commit: CommitId | str, paths: Iterable[str], *, keep: int = 5) -> list[Section]:
+    """Return the texts of `paths` in `commit`, each once; what is not there is left out."""
+    sections: list[Section] = []
+    for path in dict.fromkeys(paths):
+        text = await team.repo.read(CommitId(commit), path, limit_bytes=_FILE_BYTES)
+        if text is not None:
+            sections.append(Section(title=f"file {path}", text=text, keep=keep))
+    return sections
+
+
+async def sample_tests(team: Team, adapter: Adapter) -> list[Section]:
+    """Return one or two of the repository's own tests, to be imitated."""
+    files = await team.repo.files(team.task.base)
+    return await named_files(team, team.task.base, [p for p in files if is_test_file(p, adapter)][:2], keep=4)
+
+
+def how_tests_run(state: State) -> str:
+    """Return the command and the framework in words."""
+    check = state["check"]
+    framework = {
+        "pytest": "pytest",
+        "unittest": "Python's unittest (test_*.py under the folder the command names)",
+        "node": "node:test and node:assert (files named *.test.js, or in a folder test/)",
+        "plain": "whatever the command runs",
+    }[check["adapter"]]
+    return f"Command: {' '.join(check['command'])}\nFramework: {framework}"
+
+
+def plan_text(state: State) -> str:
+    """Return the plan as people read it."""
+    plan = state["plan"]
+    scenarios = "\n\n".join(f"Scenario: {s['name']}\n{s['gherkin']}" for s in plan["scenarios"])
+    files = "\n".join(f"- {path}" for path in plan["files"])
+    risks = "\n".join(f"- {risk}" for risk in plan["risks"])
+    parts = [plan["summary"], scenarios, f"Files:\n{files}" if files else "", f"Risks:\n{risks}" if risks else ""]
+    remarks = state.get("plan_remarks", "")
+    return "\n\n".join(part for part in [*parts, f"The lead adds: {remarks}" if remarks else ""] if part)
+
+
+def findings_text(findings: Sequence[dict[str, Any]]) -> str:
+    """Return findings as lines a coder can work through."""
+    return "\n".join(
+        f"- [{f['severity']}] {f['file'] or '(no file)'}:{f['line']} {f['why']}"
+        + (f" Fix: {f['fix']}" if f["fix"] else "")
+        for f in findings
+    )
+
+
+def report_text(report: CheckReport) -> str:
+    """Return a report as a coder reads it: the counts, then each failure's own words."""
+    failed = [t for t in report.tests if t.outcome in ("failed", "error")]
+    passed = sum(t.outcome == "passed" for t in report.tests)
+    lines = [f"{report.verdict}: {passed} passed, {len(failed)} failed. {report.reason}".strip()]
+    lines += [f"\nFAILED {t.id}\n{t.message}" for t in failed[:12]]
+    if not report.tests or (not failed and report.verdict != "passed"):
+        lines.append(f"\nend of the output:\n{report.output[-3000:]}")
+    return "\n".join(lines)
+
+
+def changed_paths(diff: bytes) -> list[str]:
+    """Return the new names of the files a diff changes, as far as they are plain."""
+    return [line[6:] for line in diff.decode("utf-8", "replace").splitlines() if line.startswith("+++ b/")]

@@ -1,0 +1,256 @@
+"""All runs of this router, as the API asks for them.
+
+What counts is in the journal before anybody is told; what is in memory can be read from it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from agents import personas
+from graphs.state import WORKFLOW_VERSION
+from graphs.team import Settings
+from router import execution
+from router import verify as verification
+from router.accept import accept, new_run_id
+from router.dispatcher import Dispatcher, Node
+from router.engine import Engine
+from router.journal import Journal, RunRow
+from router.pace import Pace
+from router.recorder import RunRecorder, decision_in, is_new
+from router.repository import OwnRepository
+from router.summary import RunInfo, detail, summary
+from tandem.config import Config
+from tandem.errors import BadInput, Conflict, NotFound, ReplayDiffers, ResourceExhausted
+from tandem.events import RunEvent
+from tandem.ports import Guardrail
+from tandem.types import CommitId, Decision, Json, Limits, RunId, RunState
+
+log = logging.getLogger(__name__)
+RESUMABLE: frozenset[RunState] = frozenset(("failed", "cancelled"))
+Progress = tuple[str, dict[str, Json]]
+
+
+class Runs:
+    """The runs of one router. Open with `Runs.open`, close with `close`."""
+
+    def __init__(self, config: Config, engine: Engine, nodes: Dispatcher) -> None:
+        self._config = config
+        self._engine = engine
+        self._journal = engine.journal
+        self._ports = engine.ports
+        self._nodes = nodes
+
+    @classmethod
+    async def open(cls, *, config: Config, state: Path, worker_socket: Path, guardrail: Guardrail) -> Runs:
+        """Open the journal, connect to the worker, and go on with every run that was under way.
+
+        Raises:
+            BrokenJournal: The journal cannot be used; it is left as it is.
+            BadPersona: A persona file does not parse.
+        """
+        team = personas.load()
+        journal = await Journal.open(state / "journal.db")
+        nodes = Dispatcher(
+            [Node.at_socket(worker_socket)], git_dir_of=lambda repo_id: OwnRepository.git_dir(state, repo_id)
+        )
+        settings = settings_of(config)
+        ports = execution.Ports(models=nodes, checks=nodes, guard=guardrail, personas=team, settings=settings)
+        engine = Engine(config, state, journal, ports)
+        await engine.start()
+        return cls(config, engine, nodes)
+
+    async def close(self) -> None:
+        """Stop all work where it stands; the next router goes on with it."""
+        await self._engine.close()
+        await self._nodes.close()
+        await self._journal.close()
+
+    @property
+    def busy(self) -> bool:
+        """Return whether any run works, waits in the queue or waits for a person, or anybody watches."""
+        return self._engine.watched or any(not info.over for info in self._engine.infos.values())
+
+    async def submit(self, body: Mapping[str, Any]) -> dict[str, Json]:
+        """Accept a task and return its summary. When this returns, the run survives anything."""
+        if self._engine.full:
+            limit = self._config.router.queue
+            raise ResourceExhausted(f"{limit} runs wait already; try later or raise router.queue")
+        task, checkout = await accept(body)
+        info = RunInfo(run=new_run_id(), task=task, created_s=time.time())
+        stamp = f"{WORKFLOW_VERSION}.{personas.stamp(self._ports.personas)}"
+        row = RunRow(run=info.run, created_s=info.created_s, stamp=stamp, task=cast("Json", asdict(task)))
+        await self._journal.add_run(row)
+        self._engine.infos[info.run] = info
+        await self._engine.enqueue(info)
+        log.info("run accepted", extra={"run_id": info.run, "language": task.language, "deliver": task.deliver})
+        return {**summary(info), "notes": list(checkout.notes), "language": task.language}
+
+    async def list_runs(self) -> list[dict[str, Json]]:
+        """Return all runs, newest first."""
+        return [summary(info) for info in sorted(self._engine.infos.values(), key=lambda i: -i.created_s)]
+
+    async def get(self, run_id: RunId) -> dict[str, Json]:
+        """Return everything about a run."""
+        info = self._info(run_id)
+        return detail(info, await self._journal.entries(run_id))
+
+    async def diff(self, run_id: RunId) -> bytes:
+        """Return the diff under decision, or the delivered one."""
+        info = self._info(run_id)
+        product, base = info.facts.get("product"), info.facts.get("base") or info.task.base
+        if not product:
+            raise NotFound(f"run {run_id} has no proven change yet; its state is {info.state!r}")
+        repo = await self._engine.repository(info)
+        return await repo.diff(CommitId(str(base)), CommitId(str(product)))
+
+    async def decide(self, run_id: RunId, decision: Decision) -> dict[str, Json]:
+        """Record a person's answer, once, and go on with the run."""
+        info = self._info(run_id)
+        entries = await self._journal.entries(run_id)
+        earlier = [decision_in(e.value) for e in entries if e.kind == "answered" and e.step == decision.question]
+        question = info.question if info.state == "waiting" else None
+        if is_new(question, decision, earlier[-1] if earlier else None):
+            recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
+            info.question = None  # before the wait, so that a second answer at the same moment finds none
+            await recorder.answered(decision)
+            self._engine.feed(run_id).emit(
+                "answer", {"question": decision.question, "choice": decision.choice, "by": decision.by}
+            )
+            await self._engine.enqueue(info)
+        return summary(info)
+
+    async def cancel(self, run_id: RunId) -> dict[str, Json]:
+        """Stop a run. What it has is kept; `resume` goes on with it."""
+        info = self._info(run_id)
+        await self._engine.cancel(info)
+        return summary(info)
+
+    async def resume(self, run_id: RunId) -> dict[str, Json]:
+        """Go on with a run that failed or was cancelled."""
+        info = self._info(run_id)
+        if info.state in ("queued", "running", "waiting"):
+            return summary(info)
+        if info.state not in RESUMABLE:
+            raise Conflict(f"run {run_id} is {info.state}; there is nothing to go on with")
+        await self._engine.enqueue(info)
+        return summary(info)
+
+    async def replay(self, run_id: RunId) -> dict[str, Json]:
+        """Run the graph offline over the journal, and compare what comes out."""
+        info = self._info(run_id)
+        if not info.over and info.state != "waiting":
+            raise Conflict(f"run {run_id} is {info.state}; replay it when it has stopped")
+        entries = await self._journal.entries(run_id)
+        recorder = RunRecorder(self._journal, run_id, entries, emit=lambda kind, data: None, offline=True)
+        nowhere: Any = execution.Nowhere()
+        ports = execution.Ports(
+            models=nowhere, checks=nowhere, guard=nowhere, personas=self._ports.personas, settings=self._ports.settings
+        )
+        answer: dict[str, Json] = {"run": run_id, "commit": None, "same": False, "difference": None}
+        try:
+            ending = await execution.execute(info.task, recorder, await self._engine.repository(info), ports)
+        except ReplayDiffers as error:
+            ended_early = info.state in ("failed", "cancelled") and "journal ends" in error.message
+            return answer | {"same": ended_early, "difference": error.message}
+        commit = ending.outcome.get("commit")
+        state = "waiting" if ending.waiting else ending.outcome.get("state")
+        same = commit == info.commit and (state == info.state or info.state in RESUMABLE)
+        difference = None if same else f"it came to {state} {commit} and was {info.state} {info.commit}"
+        return answer | {"commit": commit or ending.state.get("product"), "same": same, "difference": difference}
+
+    async def undo(self, run_id: RunId) -> dict[str, Json]:
+        """Revert a merged run with a commit of its own; once."""
+        info = self._info(run_id)
+        if info.state != "merged" or not info.commit:
+            raise Conflict(f"run {run_id} is {info.state}; only a merged run can be undone")
+        entries = await self._journal.entries(run_id)
+        recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
+        repo, commit, branch = (
+            await self._engine.repository(info),
+            CommitId(info.commit),
+            info.branch or info.task.target,
+        )
+
+        async def do() -> Json:
+            return cast("Json", asdict(await repo.undo(commit, branch)))
+
+        done = cast(
+            "dict[str, Json]", await recorder.effect("undo", "undone", {"commit": commit, "branch": branch}, do)
+        )
+        return {"run": run_id, **done}
+
+    async def verify(self, repo: str, commit: str, *, prepare: bool = False) -> AsyncIterator[Progress]:
+        """Establish a commit's proof anew: progress, then one result."""
+        found = verification.verify(self._engine.state, repo, commit, self._ports, allow_network=prepare)
+        async for kind, data in found:
+            yield kind, data
+
+    async def subscribe(self, run_id: RunId, after: int) -> AsyncIterator[RunEvent]:
+        """Yield a run's events after `after`; ends when the run does."""
+        self._info(run_id)
+        async for event in self._engine.feed(run_id).subscribe(after):
+            yield event
+
+    async def status(self) -> dict[str, Json]:
+        """Return what this router has and does."""
+        states = [info.state for info in self._engine.infos.values()]
+        counts: dict[str, Json] = {
+            "active": states.count("running"),
+            "queued": states.count("queued"),
+            "waiting": states.count("waiting"),
+            "all": len(states),
+        }
+        nodes = [cast("Json", asdict(node)) for node in await self._nodes.describe()]
+        models: dict[str, Json] = {"router": self._config.models.router, "worker": self._config.models.worker}
+        return {"runs": counts, "models": models, "nodes": nodes}
+
+    def resolve(self, prefix: str) -> RunId:
+        """Return the run that `prefix`, or `latest`, means.
+
+        Raises:
+            NotFound: No run begins so.
+            BadInput: More than one does.
+        """
+        newest = sorted(self._engine.infos.values(), key=lambda i: -i.created_s)
+        if prefix == "latest" and newest:
+            return newest[0].run
+        found = [
+            info.run for info in newest if info.run.startswith(prefix) or info.run.split("-")[-1].startswith(prefix)
+        ]
+        exact = [run for run in found if run == prefix]
+        if exact or len(found) == 1:
+            return (exact or found)[0]
+        if not found:
+            raise NotFound(f"there is no run {prefix!r}; `tandem runs` lists them")
+        raise BadInput(f"{prefix!r} fits {len(found)} runs ({', '.join(found[:4])}); type more of it")
+
+    def _info(self, run_id: RunId) -> RunInfo:
+        return self._engine.infos[run_id]
+
+
+def settings_of(config: Config) -> Settings:
+    """Return what the workflow needs of the configuration."""
+    pace = Pace()
+    check = config.check
+    return Settings(
+        models={"router": config.models.router, "worker": config.models.worker},
+        contexts={"router": config.context.router, "worker": config.context.worker},
+        rounds={"low": config.rounds.low, "medium": config.rounds.medium, "high": config.rounds.high},
+        limits=Limits(
+            wall_s=check.wall_s,
+            memory_bytes=int(check.memory_gib * (1 << 30)),
+            processes=check.processes,
+            output_bytes=check.output_mib << 20,
+        ),
+        call_s=config.router.call_s,
+        prepare_s=config.prepare.wall_s,
+        prepare_network=config.prepare.network,
+        expected_s=pace.expected_s,
+        took=pace.add,
+    )

@@ -1,0 +1,185 @@
+"""Establish a commit's proof anew, from the commit alone: red on its base, green on itself, the same report.
+
+Works on any clone that has the commit and its base, with the notes or without. Nothing of the run that made the commit
+is needed, and nothing of it is believed: only the trailers are read, and each is checked.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from router.execution import Ports
+from router.repository import OwnRepository, proof_commit
+from tandem import proof
+from tandem.detect import is_documentation
+from tandem.errors import Refused, TandemError
+from tandem.types import CheckReport, CheckRequest, CommitId, Edit, Json, PrepareRequest, RequestId, RunId
+
+_SOURCE_BYTES = 2 << 20  # of one test file
+Progress = tuple[str, dict[str, Json]]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Case:
+    """What is being verified."""
+
+    repo: OwnRepository
+    commit: CommitId
+    claimed: proof.Proof
+    ports: Ports
+    run: RunId
+    environment: str = ""
+    checks: list[dict[str, Json]] = field(default_factory=list[dict[str, Json]])
+
+
+async def verify(state: Path, repo: str, commit: str, ports: Ports, *, allow_network: bool) -> AsyncIterator[Progress]:
+    """Yield ("progress", …) and at last one ("result", …).
+
+    Its `verdict` is holds, does not hold, unproven (documentation) or no proof.
+
+    Raises:
+        BadRepository: It is no repository, or lacks the commit or its base.
+        Refused: The tests need packages installed, and `allow_network` is false.
+    """
+    found = await proof_commit(Path(repo), commit)
+    result: dict[str, Json] = {"repo": str(found.root), "commit": found.commit, "checks": []}
+    if found.proof is None:
+        yield "result", result | {"verdict": "no proof", "reason": "its message has no Tandem trailers"}
+        return
+    own = await OwnRepository.open(state, found.root, found.commit)
+    case = _Case(
+        repo=own, commit=found.commit, claimed=found.proof, ports=ports, run=RunId(f"verify-{uuid.uuid4().hex[:12]}")
+    )
+    trouble = await _mismatch(case, found.parents)
+    if trouble is None and case.claimed.command:
+        async for item in _repeat(case, allow_network=allow_network):
+            if item[0] == "trouble":
+                trouble = str(item[1]["reason"])
+            else:
+                yield item
+    result["checks"] = list(case.checks)
+    yield "result", result | _verdict(case, trouble)
+
+
+def _verdict(case: _Case, trouble: str | None) -> dict[str, Json]:
+    if trouble is not None:
+        return {"verdict": "does not hold", "reason": trouble}
+    if case.claimed.verdict == "unproven-docs":
+        return {"verdict": "unproven", "reason": "documentation only; nothing that passed before is broken"}
+    return {"verdict": "holds", "reason": f"{case.claimed.new_tests} new tests: red on the base, green here"}
+
+
+async def _mismatch(case: _Case, parents: tuple[CommitId, ...]) -> str | None:
+    """Return what in the trailers does not fit the commit itself, before anything is run."""
+    claimed, repo = case.claimed, case.repo
+    if parents != (claimed.base,):
+        return f"its parent is not the base {claimed.base[:10]} its proof was made on"
+    if (tree := await repo.tree(case.commit)) != claimed.tree:
+        return f"its tree is {tree[:10]} and the proof is about {claimed.tree[:10]}"
+    if await repo.tree(case.commit, claimed.test_files) != claimed.tests_tree:
+        return "its test files are not the ones the proof was made with"
+    if claimed.verdict == "unproven-docs":
+        changed = await repo.changed(claimed.base, case.commit)
+        odd = [path for path in changed if not is_documentation(path)]
+        return f"it says documentation only, and changes {odd[0]}" if odd else None
+    return None if claimed.test_files and claimed.command else "its proof names no tests"
+
+
+async def _repeat(case: _Case, *, allow_network: bool) -> AsyncIterator[Progress]:
+    """Run base, red and green again; yield progress, and ("trouble", …) where they do not show what is claimed."""
+    claimed = case.claimed
+    case.environment = await _prepare(case, allow_network)
+    reports: dict[str, CheckReport] = {}
+    steps = {"base": claimed.base, "green": case.commit}
+    if claimed.test_files:
+        steps = {"base": claimed.base, "red": await _tests_on_base(case), "green": case.commit}
+    for what, commit in steps.items():
+        yield "progress", {"stage": what, "message": f"running the tests on {commit[:10]} ({what})"}
+        reports[what] = report = await _check(case, what, commit)
+        case.checks.append(_line(what, report))
+        yield "progress", case.checks[-1]
+    if (why := _judge(case, reports)) is not None:
+        yield "trouble", {"reason": why}
+
+
+def _judge(case: _Case, reports: dict[str, CheckReport]) -> str | None:
+    claimed, base, head = case.claimed, reports["base"], reports["green"]
+    if not claimed.test_files:
+        broken = proof.regressions(base, head)
+        if broken:
+            return "it breaks " + ", ".join(broken[:5])
+        empty = CheckReport(verdict="not run", reason="documentation only")
+        return _same_digest(claimed, base, empty, head)
+    red = proof.red(base, reports["red"], claimed.test_files)
+    if not red.holds:
+        return f"not red on the base: {red.reason}"
+    green = proof.green(base, head, red.failing, claimed.test_files)
+    if not green.holds:
+        return f"not green: {green.reason}"
+    return _same_digest(claimed, base, reports["red"], head)
+
+
+def _same_digest(claimed: proof.Proof, *reports: CheckReport) -> str | None:
+    again = proof.digest(*reports)
+    if again == claimed.digest:
+        return None
+    return f"the reports are not those of the proof ({again[:12]} instead of {claimed.digest[:12]})"
+
+
+async def _tests_on_base(case: _Case) -> CommitId:
+    """Put the tester's files, as they are in the commit, over the base."""
+    edits: list[Edit] = []
+    for path in case.claimed.test_files:
+        text = await case.repo.read(case.commit, path, limit_bytes=_SOURCE_BYTES)
+        if text is None:
+            raise TandemError(f"the test file {path} is missing, too large or not text")
+        edits.append(Edit(path=path, content=text))
+    return await case.repo.commit(
+        parent=case.claimed.base, edits=edits, persona="tester", message="Tests on the base, for verification", at_s=0
+    )
+
+
+async def _prepare(case: _Case, allow_network: bool) -> str:
+    request = PrepareRequest(
+        request_id=RequestId(f"{case.run}/prepare"),
+        run_id=case.run,
+        repo_id=case.repo.repo_id,
+        commit=case.claimed.base,
+        adapter=case.claimed.adapter,
+        allow_network=allow_network or case.ports.settings.prepare_network == "allow",
+        wall_s=case.ports.settings.prepare_s,
+    )
+    environment = await case.ports.checks.prepare(request, lambda stage, message: None)
+    if not environment.ready:
+        names = ", ".join(environment.files)
+        raise Refused(f"the tests need packages named in {names}; allow installing them with `tandem verify --prepare`")
+    return environment.key
+
+
+async def _check(case: _Case, what: str, commit: CommitId) -> CheckReport:
+    request = CheckRequest(
+        request_id=RequestId(f"{case.run}/{what}"),
+        run_id=case.run,
+        repo_id=case.repo.repo_id,
+        commit=commit,
+        command=case.claimed.command,
+        adapter=case.claimed.adapter,
+        environment=case.environment,
+        folder=case.claimed.folder,
+        limits=case.ports.settings.limits,
+    )
+    return await case.ports.checks.check(request, lambda stage, message: None)
+
+
+def _line(what: str, report: CheckReport) -> dict[str, Json]:
+    return {
+        "stage": what,
+        "verdict": report.verdict,
+        "passed": sum(t.outcome == "passed" for t in report.tests),
+        "failed": sum(t.outcome in ("failed", "error") for t in report.tests),
+        "reason": report.reason,
+        "sandbox": report.sandbox,
+    }
