@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from langgraph.runtime import Runtime
 
@@ -211,7 +211,7 @@ async def ask_rounds(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         details={
             "rounds": state.get("round", 0),
             "why": why,
-            "findings": list(state.get("findings", []))[:20],
+            "findings": cast("Json", state.get("findings", [])[:20]),
             "head": state.get("head", ""),
         },
         by_yes="stop",
@@ -235,6 +235,6 @@ async def ask_rounds(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
 def _last_trouble(team: Team, state: State) -> str:
     report = team.reports.get(state.get("draft_report", ""))
     if report is not None and report.verdict != "passed":
-        return views.report_text(report).splitlines()[0]
+        return views.report_text(report).splitlines()[0].rstrip(".")
     grave = [f["why"] for f in state.get("findings", []) if f["severity"] in ("blocker", "major")]
     return grave[-1] if grave else "the reviewer did not approve"

@@ -95,5 +95,5 @@ async def ask_route(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     if answer.choice == "stop":
         return {"visits": visits, "outcome": {"state": "rejected", "message": "the lead stopped it"}}
     kind, _, difficulty = answer.choice.partition(" ")
-    decided = {**found, "kind": kind, "difficulty": difficulty or "low", "sure": True, "by": answer.by}
+    decided: dict[str, Any] = {**found, "kind": kind, "difficulty": difficulty or "low", "sure": True, "by": answer.by}
     return {"visits": visits, "assessment": reflecting(decided), "rounds": team.settings.rounds[decided["difficulty"]]}

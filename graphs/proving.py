@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from graphs.phrases import phrase
 from graphs.state import State, enter
 from graphs.team import Team
 from tandem import proof
+from tandem.proof import outcomes
 from tandem.types import CheckReport, CommitId, Json
 
 RERUNS = 2  # further runs of the same tree where two differ, to name what is flaky
@@ -60,7 +62,8 @@ async def prove(team: Team, state: State, step: str, *, base: str, tests: str, h
     if not judged.holds:
         return Product(commit=None, trouble=judged.reason)
     reports = (team.reports[base_key], team.reports[red_key], team.reports[head_key])
-    made = await _proof(team, state, base, head, "proven", reports, new_tests=len(red.failing))
+    new = set(outcomes(reports[2])) - set(outcomes(reports[0]))  # one red file may stand for many tests
+    made = await _proof(team, state, base, head, "proven", reports, new_tests=max(len(new), len(red.failing)))
     note = proof.report_note(*reports, made)
     return Product(commit=await _write(team, state, step, base, head, made), note=note)
 
@@ -78,11 +81,6 @@ async def _green_runs(team: Team, state: State, step: str, head: str) -> tuple[s
         return key, []
     again = [await team.check(step, state, head, f"rerun{i}.{head[:8]}") for i in range(1, RERUNS + 1)]
     return key, [draft, *(team.reports[k] for k in again)]
-
-
-def outcomes(report: CheckReport) -> dict[str, str]:
-    """Return each test's outcome by its id."""
-    return {test.id: test.outcome for test in report.tests}
 
 
 async def _unproven(
@@ -143,7 +141,8 @@ async def _write(team: Team, state: State, step: str, base: str, head: str, made
 def message(team: Team, state: State, made: proof.Proof) -> str:
     """Return the product's commit message: subject, the task, the proof in trailers."""
     subject = " ".join(state["plan"]["summary"].split())[:72] or team.task.text.splitlines()[0][:72]
-    body = "\n".join(f"    {line}"[:100] for line in team.task.text.strip().splitlines()[:12])
+    lines = [part for line in team.task.text.strip().splitlines()[:12] for part in textwrap.wrap(line, 72)]
+    body = "\n".join(f"    {line}" for line in lines[:24])
     trailers = "\n".join(f"{key}: {value}" for key, value in proof.trailers(made))
     return f"{subject}\n\nTask:\n\n{body}\n\n{trailers}\n"
 

@@ -28,7 +28,7 @@ def _plan(update: dict[str, Any]) -> str:
 
 
 def _prepare(update: dict[str, Any]) -> str:
-    check = update.get("check") or {}
+    check: dict[str, Any] = update.get("check") or {}
     if update.get("needs"):
         return "to be installed: " + ", ".join(update["needs"])
     return "checked by " + " ".join(check["command"]) if check else ""

@@ -258,7 +258,7 @@ class Team:
             await self.recorder.answered(decision)
             self.recorder.emit("answer", question=question.id, choice=by_yes, by="--yes")
             return decision
-        interrupt(cast("dict[str, Any]", asdict(question)))
+        interrupt(asdict(question))
         raise AssertionError("interrupt() returned without an answer in the journal")
 
 

@@ -99,7 +99,8 @@ def report_text(report: CheckReport) -> str:
     """Return a report as a coder reads it: the counts, then each failure's own words."""
     failed = [t for t in report.tests if t.outcome in ("failed", "error")]
     passed = sum(t.outcome == "passed" for t in report.tests)
-    lines = [f"{report.verdict}: {passed} passed, {len(failed)} failed. {report.reason}".strip()]
+    counts = f"{report.verdict}: {passed} passed, {len(failed)} failed"
+    lines = [f"{counts} ({report.reason})" if report.reason else counts]
     lines += [f"\nFAILED {t.id}\n{t.message}" for t in failed[:12]]
     if not report.tests or (not failed and report.verdict != "passed"):
         lines.append(f"\nend of the output:\n{report.output[-3000:]}")

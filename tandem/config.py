@@ -1,16 +1,12 @@
 """Read the configuration once, at the start: `tandem.toml`, then `TANDEM_*` variables.
 
 Every key is documented at its field and in deploy/tandem.example.toml. A file inside the repository a task works on is
-never read: that text is not the user's. Folders follow the XDG rules on Linux and Apple's on macOS.
+never read: that text is not the user's. Folders are `tandem.paths`' business.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pwd
-import sys
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +15,28 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tandem.errors import BadConfig
+from tandem.paths import SOCKET_PATH_MAX, config_path, home_dir, private_dir, socket_path, state_dir
 
-SOCKET_PATH_MAX = 103  # bytes; macOS ends Unix socket paths at 104 with the closing zero
+__all__ = [
+    "CODING_CONTEXT_MIN",
+    "SOCKET_PATH_MAX",
+    "CheckConfig",
+    "Config",
+    "ContextConfig",
+    "ModelsConfig",
+    "OllamaConfig",
+    "PrepareConfig",
+    "RehearsalConfig",
+    "RoundsConfig",
+    "RouterConfig",
+    "WorkerConfig",
+    "config_path",
+    "home_dir",
+    "load",
+    "private_dir",
+    "socket_path",
+    "state_dir",
+]
 CODING_CONTEXT_MIN = 16384  # below it, the same model falls from 71 to 52 on aider's benchmark
 
 
@@ -127,60 +143,6 @@ class Config(_Section):
     prepare: PrepareConfig = PrepareConfig()
     router: RouterConfig = RouterConfig()
     worker: WorkerConfig = WorkerConfig()
-
-
-def home_dir(env: Mapping[str, str] = os.environ) -> Path:
-    """Return the person's home folder, also where HOME is unset or empty."""
-    return Path(env.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
-
-
-def config_path(env: Mapping[str, str] = os.environ) -> Path:
-    """Return the path of the configuration file, whether or not it exists."""
-    if env.get("TANDEM_CONFIG"):
-        return Path(env["TANDEM_CONFIG"]).expanduser()
-    base = env.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else home_dir(env) / ".config") / "tandem" / "tandem.toml"
-
-
-def state_dir(env: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder that holds the journal, Git directories and environments of this user."""
-    if env.get("TANDEM_STATE"):
-        return Path(env["TANDEM_STATE"]).expanduser().absolute()
-    if sys.platform == "darwin":
-        return home_dir(env) / "Library" / "Application Support" / "tandem"
-    base = env.get("XDG_STATE_HOME")
-    return (Path(base) if base else home_dir(env) / ".local" / "state") / "tandem"
-
-
-def socket_path(state: Path, name: str) -> Path:
-    """Return the path of a Unix socket for `state`, short enough for every system.
-
-    Where the state folder's own path is too long, a folder of this user under the system's temporary one stands in,
-    named by a hash of the state folder.
-    """
-    path = state / f"{name}.sock"
-    if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
-        return path
-    key = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"tandem-{os.getuid()}" / f"{key}-{name}.sock"
-
-
-def private_dir(path: Path) -> Path:
-    """Create a folder only its owner may enter, and return it.
-
-    Raises:
-        BadConfig: It exists and belongs to somebody else, is a link, or cannot be made.
-    """
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-        if path.is_symlink() or status.st_uid != os.getuid():
-            raise BadConfig(f"{path} is a link or belongs to another user; remove it or set TANDEM_STATE elsewhere")
-        if status.st_mode & 0o077:
-            path.chmod(0o700)
-    except OSError as error:
-        raise BadConfig(f"cannot make the folder {path}: {error.strerror}; set TANDEM_STATE elsewhere") from error
-    return path
 
 
 def load(path: Path | None = None, env: Mapping[str, str] = os.environ) -> Config:

@@ -13,7 +13,7 @@ RunId = NewType("RunId", str)
 RequestId = NewType("RequestId", str)
 CommitId = NewType("CommitId", str)
 TreeId = NewType("TreeId", str)
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 Difficulty = Literal["low", "medium", "high"]
 Kind = Literal["code", "docs", "question", "vision"]

@@ -1,1 +1,1 @@
-"""The local HTTP API on an owner-only Unix socket."""
+"""The router's local API: HTTP and server-sent events on an owner-only Unix socket (docs/api.md)."""

@@ -48,12 +48,16 @@ class Stack:
         }
         self.router: subprocess.Popen[bytes] | None = None
 
+    @staticmethod
+    def command() -> list[str]:
+        """Return how a program of Tandem is started, from any folder."""
+        return [sys.executable, "-m", "tandem"]
+
     def start(self, **env: str) -> None:
         """Start the router and wait until it is ready."""
         self.router = subprocess.Popen(
-            [sys.executable, "-m", "tandem", "router"],
+            [*self.command(), "router"],
             env={**self.env, **env},
-            cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

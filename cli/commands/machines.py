@@ -1,0 +1,159 @@
+"""`tandem status`, `up`, `down`, `worker`: the programs behind the command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from typing import Any
+
+import click
+
+from cli import output
+from cli.client import Client, NoRouter
+from cli.launch import client, ensure_router, spinner
+from cli.render.loose import items, mapping, number, objects, text, whole
+from cli.render.text import duration, one_line
+from tandem.errors import TandemError, Unavailable
+from tandem.paths import state_dir
+
+_DOWN_S = 20.0
+_json = click.option("--json", "as_json", is_flag=True, help="Print one object.")
+
+
+@click.command()
+@_json
+def status(as_json: bool) -> int:
+    """Say what the router does and which machines it sees; starts nothing. Exits with 4 where no router runs."""
+    try:
+        found = client().get("/v1/status", read_s=15)
+    except NoRouter as error:
+        if not as_json:
+            output.say(f"no router is running for {state_dir()}; `tandem up` starts one")
+            return 4
+        output.say_json({"running": False, "state_dir": str(state_dir()), "message": error.message})
+        return 4
+    if as_json:
+        output.say_json({"running": True, **found})
+        return 0
+    for line in status_lines(found):
+        output.say(line)
+    return 0
+
+
+@click.command()
+@_json
+def up(as_json: bool) -> None:
+    """Start the router, if none runs, and say what is there. It leaves by itself when there is nothing to do."""
+    found = ensure_router()
+    with spinner("the router is getting ready"):
+        found.get("/v1/runs")  # answered only once it is ready
+    told = found.get("/v1/status", read_s=15)
+    if as_json:
+        output.say_json({"running": True, **told})
+        return
+    for line in status_lines(told):
+        output.say(line)
+
+
+@click.command()
+@_json
+def down(as_json: bool) -> None:
+    """Stop the router. Runs stay where they are and go on when it is back."""
+    pid = shut_down()
+    if pid is None:
+        output.say_json({"running": False}) if as_json else output.say("no router is running")
+        return
+    who = f"the router (process {pid})" if pid else "the router"
+    output.say_json({"running": False, "pid": pid}) if as_json else output.say(f"{who} has left")
+
+
+def shut_down() -> int | None:
+    """Ask the router to leave, wait until its process has, and return the process's id; None where none ran.
+
+    Raises:
+        Unavailable: It is still there after `_DOWN_S`.
+    """
+    found, pid = client(), 0
+    try:
+        with contextlib.suppress(TandemError), spinner("asking the router"):
+            pid = whole(found.get("/v1/status", read_s=15), "pid")  # one that could not start tells no id
+        found.post("/v1/shutdown", read_s=15)
+    except NoRouter:
+        return pid or None
+    with spinner("the router is leaving"):
+        until = time.monotonic() + _DOWN_S
+        while time.monotonic() < until:
+            if not _answers(found) and not (pid and _alive(pid)):
+                return pid
+            time.sleep(0.05)
+    raise Unavailable(f"the router (process {pid or '?'}) has not left within {_DOWN_S:.0f} s; `kill {pid or 'PID'}`")
+
+
+def _answers(found: Client) -> bool:
+    try:
+        found.get("/v1/status", read_s=5)
+    except NoRouter:
+        return False
+    except TandemError:
+        return True
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        done, _ = os.waitpid(pid, os.WNOHANG)  # where this command started it, it would stay a zombie
+        if done:
+            return False
+    except ChildProcessError:
+        pass  # somebody else's child, as usual
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def worker(arguments: tuple[str, ...]) -> None:
+    """Run a worker in the foreground, in this process's place."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "tandem", "worker", *arguments])  # noqa: S606 - no shell is wanted
+
+
+def status_lines(found: dict[str, Any]) -> list[str]:
+    """Return a status as people read it."""
+    runs, models = mapping(found.get("runs")), mapping(found.get("models"))
+    ready = "ready" if found.get("ready", True) else "getting ready"
+    up_for = duration(number(found, "uptime_s"))
+    lines = [
+        f"router {text(found, 'version')}: {ready}, process {text(found, 'pid')}, up {up_for}",
+        f"  state: {one_line(text(found, 'state_dir'))}",
+        f"  runs: {whole(runs, 'active')} at work, {whole(runs, 'queued')} queued, {whole(runs, 'waiting')} waiting"
+        " for a person",
+    ]
+    lines += [f"  {slot} model: {one_line(str(name))}{_rehearsal(str(name))}" for slot, name in models.items()]
+    lines += [f"  ! {one_line(str(trouble))}" for trouble in items(found.get("trouble"))]
+    for node in objects(found.get("nodes")):
+        lines += _node_lines(node)
+    return lines
+
+
+def _node_lines(node: dict[str, Any]) -> list[str]:
+    names = [one_line(text(model, "name")) + _rehearsal(text(model, "name")) for model in objects(node.get("models"))]
+    lines = [
+        f"worker {one_line(text(node, 'name'))}: {one_line(text(node, 'platform'))}, Tandem {text(node, 'version')}",
+        f"  models: {', '.join(names) or 'none'}",
+        f"  sandbox: {one_line(text(node, 'sandbox')) or 'none works'}",
+    ]
+    for key in ("sandbox_remedy", "backend_trouble"):
+        lines += [f"  ! {one_line(text(node, key))}"] if node.get(key) else []
+    return lines
+
+
+def _rehearsal(name: str) -> str:
+    return " (rehearsal: no model)" if name.startswith("rehearsal/") else ""

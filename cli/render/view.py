@@ -1,0 +1,196 @@
+"""Fold a run's events into what is to be seen of it. Pure: a view and an event make the next view.
+
+Times are the events' own wall clock, which this machine shares with its router. Unknown kinds and missing fields are
+passed over: a newer router must not break an older terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cli.render.loose import items, mapping, number, objects, text, whole
+
+REHEARSAL = "rehearsal: no model was asked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One persona's work. `seconds` is None while it lasts; `tail` holds the last words of the reply."""
+
+    persona: str
+    model: str = ""
+    node: str = ""
+    began_s: float = 0.0
+    expected_s: float | None = None
+    tokens: int = 0
+    tokens_s: float = 0.0
+    tail: str = ""
+    seconds: float | None = None
+    first_token_s: float = 0.0
+    rehearsed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One run of the tests. `verdict` is empty while it lasts; `what` says which commit they ran over."""
+
+    what: str = ""
+    command: str = ""
+    node: str = ""
+    began_s: float = 0.0
+    progress: str = ""
+    verdict: str = ""
+    reason: str = ""
+    passed: int = 0
+    failed: int = 0
+    seconds: float | None = None
+    sandbox: str = ""
+    failures: tuple[tuple[str, str], ...] = ()  # id, message
+
+    @property
+    def red_wanted(self) -> bool:
+        """Return whether failing is what these tests are for."""
+        return self.what.startswith("red")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step. `seconds` is None while it lasts."""
+
+    name: str
+    title: str
+    began_s: float = 0.0
+    seconds: float | None = None
+    summary: str = ""
+    calls: tuple[Call, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All of a run that its events told so far."""
+
+    run: str = ""
+    state: str = "queued"
+    message: str = ""
+    commit: str = ""
+    verdict: str = ""
+    began_s: float = 0.0
+    steps: tuple[Step, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()  # level, text
+    question: Mapping[str, Any] | None = None
+    rehearsed: bool = False
+
+    @property
+    def running(self) -> tuple[Step, ...]:
+        """Return the steps under way."""
+        return tuple(step for step in self.steps if step.seconds is None)
+
+
+def fold(view: View, kind: str, data: Mapping[str, Any]) -> View:
+    """Return the view after one more event."""
+    view = replace(view, run=str(data.get("run") or view.run), began_s=view.began_s or number(data, "at_s"))
+    match kind:
+        case "state":
+            return _state(view, data)
+        case "step.started":
+            step = Step(name=text(data, "step"), title=text(data, "title"), began_s=number(data, "at_s"))
+            return _put(view, step)
+        case "step.finished":
+            step = _step(view, data)
+            return _put(view, replace(step, seconds=number(data, "seconds"), summary=text(data, "summary")))
+        case "call.started" | "call.tokens" | "call.finished":
+            step = _step(view, data)
+            call = _call(step, kind, data)
+            calls = step.calls if kind == "call.started" else step.calls[:-1]
+            view = replace(view, rehearsed=view.rehearsed or call.rehearsed)
+            return _put(view, replace(step, calls=(*calls, call)))
+        case "check.started" | "check.progress" | "check.finished":
+            step = _step(view, data)
+            fresh = kind == "check.started" or not step.checks or step.checks[-1].seconds is not None
+            checks = step.checks if fresh else step.checks[:-1]
+            return _put(view, replace(step, checks=(*checks, _check(None if fresh else step.checks[-1], kind, data))))
+        case "note":
+            return replace(view, notes=(*view.notes, (text(data, "level") or "info", text(data, "text")))[-200:])
+        case "question":
+            return replace(view, question=mapping(data.get("question")) or None)
+        case "answer":
+            return replace(view, question=None)
+        case _:
+            return view
+
+
+def _state(view: View, data: Mapping[str, Any]) -> View:
+    state = text(data, "state") or view.state
+    return replace(
+        view,
+        state=state,
+        message=text(data, "message"),
+        commit=text(data, "commit") or view.commit,
+        verdict=text(data, "verdict") or view.verdict,
+        question=view.question if state == "waiting" else None,
+    )
+
+
+def _step(view: View, data: Mapping[str, Any]) -> Step:
+    name = text(data, "step")
+    for step in reversed(view.steps):
+        if step.name == name:
+            return step
+    return Step(name=name, title=name, began_s=number(data, "at_s"))  # its start was dropped; events may be
+
+
+def _put(view: View, step: Step) -> View:
+    if any(known.name == step.name for known in view.steps):
+        return replace(view, steps=tuple(step if known.name == step.name else known for known in view.steps))
+    return replace(view, steps=(*view.steps, step))
+
+
+def _call(step: Step, kind: str, data: Mapping[str, Any]) -> Call:
+    if kind == "call.started" or not step.calls:
+        begun = Call(persona=text(data, "persona"), began_s=number(data, "at_s"))
+    else:
+        begun = step.calls[-1]
+    model = text(data, "model") or begun.model
+    call = replace(
+        begun,
+        model=model,
+        node=text(data, "node") or begun.node,
+        rehearsed=bool(data.get("rehearsed")) or model.startswith("rehearsal/"),
+    )
+    if kind == "call.started":
+        return replace(call, expected_s=number(data, "expected_s") or None)
+    if kind == "call.tokens":
+        return replace(
+            call,
+            tokens=whole(data, "tokens"),
+            tokens_s=number(data, "tokens_s"),
+            tail=text(data, "tail"),
+        )
+    seconds, first_s = number(data, "seconds"), number(data, "first_token_ms") / 1000
+    tokens = whole(data, "completion_tokens")
+    rate = tokens / (seconds - first_s) if seconds > first_s else 0.0
+    return replace(call, tokens=tokens, tokens_s=rate, seconds=seconds, first_token_s=first_s, tail="")
+
+
+def _check(begun: Check | None, kind: str, data: Mapping[str, Any]) -> Check:
+    check = begun or Check(began_s=number(data, "at_s"))
+    if kind == "check.started":
+        words = " ".join(map(str, items(data.get("command")))) or text(data, "command")
+        return replace(check, what=text(data, "what"), command=words, node=text(data, "node"))
+    if kind == "check.progress":
+        return replace(check, progress=": ".join(filter(None, (text(data, "stage"), text(data, "message")))))
+    return replace(
+        check,
+        what=text(data, "what") or check.what,
+        progress="",
+        verdict=text(data, "verdict"),
+        reason=text(data, "reason"),
+        passed=whole(data, "passed"),
+        failed=whole(data, "failed"),
+        seconds=number(data, "seconds"),
+        sandbox=text(data, "sandbox"),
+        failures=tuple((text(f, "id"), text(f, "message")) for f in objects(data.get("failures"))),
+    )

@@ -1,0 +1,50 @@
+"""`python -m router [--linger] [--state DIR] [--config FILE]`: run the router in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from router.lifecycle import Options, Router
+from tandem.config import load, state_dir
+from tandem.errors import TandemError
+from tandem.paths import private_dir
+from tandem.telemetry import start_logging
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tandem router", description="Run the router in the foreground.")
+    parser.add_argument("--linger", action="store_true", help="leave when there has been nothing to do for a while")
+    parser.add_argument("--state", type=Path, help="the state folder (otherwise TANDEM_STATE, or the usual place)")
+    parser.add_argument(
+        "--config", type=Path, help="the configuration file (otherwise TANDEM_CONFIG, or the usual place)"
+    )
+    return parser.parse_args()
+
+
+async def _run(options: Options) -> int:
+    return await Router(options).run()
+
+
+def main() -> int:
+    """Run a router and return its exit status."""
+    arguments = _arguments()
+    try:
+        state = arguments.state.absolute() if arguments.state else state_dir()
+        options = Options(
+            config=load(arguments.config), state=state, config_file=arguments.config, linger=arguments.linger
+        )
+        os.environ["TANDEM_STATE"] = str(state)  # for everything that is started from here
+        logs = private_dir(private_dir(state) / "logs")
+        start_logging(logs / "router.log")
+        return asyncio.run(_run(options))
+    except TandemError as error:
+        sys.stderr.write(f"tandem router: {error.message}\n")
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

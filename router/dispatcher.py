@@ -1,0 +1,228 @@
+"""Send calls to workers and bring their answers back; where a call goes, `placement` decides.
+
+A connection that breaks is picked up where it broke: the same request id and attempt, from the character already held.
+Only that is tried again here; every other error is the caller's to judge. Cancelled, a call is cancelled at the worker
+too, because gRPC alone would let the work go on there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from grpc import aio
+
+from router import gittunnel, placement
+from tandem import __version__, wire
+from tandem.errors import TandemError, Unavailable
+from tandem.ports import OnChunk, OnProgress
+from tandem.types import (
+    CheckReport,
+    CheckRequest,
+    Chunk,
+    CommitId,
+    CompleteRequest,
+    Environment,
+    NodeInfo,
+    PrepareRequest,
+    Reply,
+)
+from tandem.v1 import worker_pb2 as pb
+from tandem.v1.worker_pb2_grpc import WorkerServiceStub
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+DESCRIBE_S = 6.0
+FRESH_S = 5.0  # how long a node's description is good
+RETRIES = 8
+BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+CANCEL_S = 1.0
+_SLACK_S = 60.0  # beyond a check's own limits: the tree, the report, the queue
+
+
+class Node:
+    """One worker as seen from here."""
+
+    def __init__(self, address: str, name: str) -> None:
+        self.address = address
+        self.name = name
+        self.channel = aio.insecure_channel(address, options=wire.CLIENT_OPTIONS)
+        self.stub: Any = WorkerServiceStub(self.channel)
+        self.has: set[tuple[str, str]] = set()  # (repository, commit) pushed over this connection
+        self._info: NodeInfo | None = None
+        self._asked_at = 0.0
+
+    @classmethod
+    def at_socket(cls, path: Path) -> Node:
+        """Return the worker that listens on an owner-only Unix socket."""
+        return cls(f"unix:{path}", "local")
+
+    async def describe(self, *, fresh: bool = False) -> NodeInfo:
+        """Return what the node says it is, asked at most every few seconds.
+
+        Raises:
+            Unavailable: It does not answer.
+            VersionSkew: It speaks another protocol.
+        """
+        now = time.monotonic()
+        if self._info is not None and not fresh and now - self._asked_at < FRESH_S:
+            return self._info
+        request = pb.DescribeRequest(protocol=wire.PROTOCOL, version=__version__)
+        try:
+            answer = await self.stub.Describe(request, timeout=DESCRIBE_S, wait_for_ready=True)
+        except aio.AioRpcError as error:
+            self._info = None
+            raise wire.error_in(error, f"worker {self.name}") from error
+        info = wire.node_in(answer)
+        if self._info is not None and self._info.boot_id != info.boot_id:
+            self.has.clear()  # it was started anew, and may have been emptied meanwhile
+        self.name, self._info, self._asked_at = info.name, info, now
+        return info
+
+
+class Dispatcher:
+    """Implements `tandem.ports.Models` and `tandem.ports.Checks` over a set of nodes."""
+
+    def __init__(self, nodes: Sequence[Node], git_dir_of: Callable[[str], Path]) -> None:
+        self._nodes = list(nodes)
+        self._git_dir_of = git_dir_of
+
+    async def describe(self) -> list[NodeInfo]:
+        """Return what every node that answers says it is."""
+        return [info for info in await self._described(fresh=True) if info is not None]
+
+    async def _described(self, *, fresh: bool = False) -> list[NodeInfo | None]:
+        found = await asyncio.gather(*(node.describe(fresh=fresh) for node in self._nodes), return_exceptions=True)
+        for error in found:
+            if isinstance(error, BaseException) and not isinstance(error, Unavailable):
+                raise error
+        return [info if isinstance(info, NodeInfo) else None for info in found]
+
+    async def complete(self, request: CompleteRequest, on_chunk: OnChunk) -> Reply:
+        """Return the reply; pieces go to `on_chunk`, each character once, whatever happens to the connection."""
+        held = 0
+        seen: Node | None = None
+
+        async def once(node: Node, left_s: float) -> Reply | None:
+            nonlocal held, seen
+            if seen is not node:
+                held, seen = 0, node  # another worker starts from the beginning
+            call = node.stub.Complete(wire.complete_out(request, resume_offset=held), timeout=left_s)
+            async with _call(call, node, request.request_id):
+                async for response in call:
+                    if response.HasField("reply"):
+                        return wire.reply_in(response.reply)
+                    on_chunk(Chunk(offset=response.chunk.offset, text=response.chunk.text))
+                    held = response.chunk.offset + len(response.chunk.text)
+            return None
+
+        async def place() -> Node:
+            try:
+                return self._nodes[placement.for_model(request.model, await self._described()).index]
+            except TandemError:  # a model pulled a moment ago, a worker started a moment ago
+                return self._nodes[placement.for_model(request.model, await self._described(fresh=True)).index]
+
+        return await self._insist(place, once, request.deadline_s)
+
+    async def prepare(self, request: PrepareRequest, on_progress: OnProgress) -> Environment:
+        """Return the environment for a tree."""
+
+        async def once(node: Node, left_s: float) -> Environment | None:
+            await self._push(node, request.repo_id, request.commit, left_s)
+            call = node.stub.Prepare(wire.prepare_out(request), timeout=left_s)
+            async with _call(call, node, request.request_id):
+                async for response in call:
+                    if response.HasField("environment"):
+                        return wire.environment_in(response.environment)
+                    on_progress(response.progress.stage, response.progress.message)
+            return None
+
+        return await self._insist(self._place_check, once, request.wall_s + _SLACK_S)
+
+    async def check(self, request: CheckRequest, on_progress: OnProgress) -> CheckReport:
+        """Return what running the command over the tree showed."""
+
+        async def once(node: Node, left_s: float) -> CheckReport | None:
+            await self._push(node, request.repo_id, request.commit, left_s)
+            call = node.stub.Check(wire.check_out(request), timeout=left_s)
+            async with _call(call, node, request.request_id):
+                async for response in call:
+                    if response.HasField("report"):
+                        return wire.report_in(response.report)
+                    on_progress(response.progress.stage, response.progress.message)
+            return None
+
+        return await self._insist(self._place_check, once, request.limits.wall_s * 2 + _SLACK_S)
+
+    async def _place_check(self) -> Node:
+        return self._nodes[placement.for_check(await self._described()).index]
+
+    async def _push(self, node: Node, repo_id: str, commit: CommitId, left_s: float) -> None:
+        if (repo_id, commit) in node.has:
+            return
+        await gittunnel.push(
+            self._git_dir_of(repo_id), commit, repo_id, node.stub, node=f"worker {node.name}", timeout_s=left_s
+        )
+        node.has.add((repo_id, commit))
+
+    async def _insist(
+        self,
+        place: Callable[[], Awaitable[Node]],
+        once: Callable[[Node, float], Awaitable[R | None]],
+        deadline_s: float,
+    ) -> R:
+        """Do it once, and again after a broken connection, within the deadline.
+
+        Raises:
+            Unavailable: The worker stayed away.
+        """
+        end = time.monotonic() + deadline_s
+        for retry in range(RETRIES + 1):
+            node: Node | None = None
+            try:
+                node = await place()
+                result = await once(node, max(end - time.monotonic(), 0.1))
+                if result is not None:
+                    return result
+                raise Unavailable(f"worker {node.name} ended its answer without a result")
+            except Unavailable as error:
+                pause_s = BACKOFF_S[min(retry, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+                lost = isinstance(error.__cause__, aio.AioRpcError) and not _named(error.__cause__)
+                if retry == RETRIES or not lost or time.monotonic() + pause_s > end:
+                    raise
+                log.warning("call is tried again", extra={"node": node.name if node else "", "why": error.message})
+                await asyncio.sleep(pause_s)
+        raise AssertionError("unreachable")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for node in self._nodes:
+            await node.channel.close()
+
+
+def _named(error: aio.AioRpcError) -> bool:
+    """Return whether the worker itself raised the error; then the connection is sound, and asking again is no use."""
+    return wire.ERROR_KEY in dict(error.trailing_metadata() or ())
+
+
+@asynccontextmanager
+async def _call(call: Any, node: Node, request_id: str) -> AsyncGenerator[None]:
+    """Translate a call's errors; cancelled, stop the work at the worker as well."""
+    try:
+        yield
+    except aio.AioRpcError as error:
+        raise wire.error_in(error, f"worker {node.name}") from error
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):  # the worker may be gone, which is as good
+            async with asyncio.timeout(CANCEL_S):
+                await asyncio.shield(node.stub.Cancel(pb.CancelRequest(request_id=request_id), timeout=CANCEL_S))
+        raise
+    finally:
+        call.cancel()  # leaving an `async for` does not

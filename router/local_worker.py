@@ -1,0 +1,155 @@
+"""Keep this machine's worker running beside the router: started, watched, started again, stopped.
+
+Knows a command line, a line of JSON that says "ready", and exit statuses; what a worker does it does not know. The
+worker reads a pipe the router holds open: when the router is gone, however it went, the pipe ends and the worker too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from tandem.paths import private_dir
+
+log = logging.getLogger(__name__)
+READY_S = 60.0  # from start to the ready line, on a machine that is busy
+STOP_S = 3.0  # from SIGTERM to SIGKILL
+QUICK_S = 10.0  # a worker that lived shorter did not really start
+TRIES = 6  # quick deaths in a row, after which it is left alone
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+LOG_BYTES_MAX = 5 << 20
+
+
+def command(socket_file: Path, state: Path) -> list[str]:
+    """Return how a worker is started for a router's state folder."""
+    program = [sys.executable, "-m", "tandem", "worker"]
+    return [*program, "--socket", str(socket_file), "--state", str(state / "worker"), "--lifeline"]
+
+
+class LocalWorker:
+    """The worker process that belongs to this router. `run` until cancelled; `trouble` says what is wrong with it."""
+
+    def __init__(self, argv: Sequence[str], log_file: Path, env: Mapping[str, str] = os.environ) -> None:
+        self._argv = list(argv)
+        self._log_file = log_file
+        self._env = dict(env)
+        self.pid: int | None = None
+        self.ready = asyncio.Event()
+        self.trouble = ""
+
+    async def run(self) -> None:
+        """Keep a worker running; stops it when cancelled. Returns only when it died too often to go on."""
+        quick = 0
+        while True:
+            began = time.monotonic()
+            status = await self._once()
+            quick = quick + 1 if time.monotonic() - began < QUICK_S else 1
+            if quick >= TRIES:
+                self.trouble = (
+                    f"the worker on this machine left with {status} {quick} times in a row and is not started again;"
+                    f" its log is {self._log_file}; `tandem doctor` looks for the cause, `tandem down` starts afresh"
+                )
+                log.error("worker given up", extra={"status": status, "tries": quick})
+                return
+            pause_s = BACKOFF_S[min(quick, len(BACKOFF_S)) - 1]
+            self.trouble = (
+                f"the worker on this machine left with {status} and is started again; its log: {self._log_file}"
+            )
+            log.warning("worker left", extra={"status": status, "again_in_s": pause_s})
+            await asyncio.sleep(pause_s)
+
+    async def _once(self) -> str:
+        """Run one worker to its end and return, in words, how it ended."""
+        try:
+            child = await self._spawn()
+        except OSError as error:
+            return f"'{error.strerror}' at its start"
+        self.pid = child.pid
+        assert child.stdout is not None
+        try:
+            listening = asyncio.create_task(self._listen(child.stdout))
+            try:
+                return _in_words(await child.wait())
+            finally:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+        finally:
+            self.ready.clear()
+            self.pid = None
+            await _stop(child)
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        private_dir(self._log_file.parent)
+        if self._log_file.exists() and self._log_file.stat().st_size > LOG_BYTES_MAX:
+            self._log_file.replace(self._log_file.with_suffix(".log.1"))
+        errors = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            return await asyncio.create_subprocess_exec(
+                *self._argv,
+                stdin=asyncio.subprocess.PIPE,  # the lifeline; never written to
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                cwd="/",
+                env=self._env,
+                start_new_session=True,  # Ctrl-C at the router's terminal is the router's business
+            )
+        finally:
+            os.close(errors)
+
+    async def _listen(self, stdout: asyncio.StreamReader) -> None:
+        """Wait for the ready line, then read on, so that the pipe never fills."""
+        try:
+            async with asyncio.timeout(READY_S):
+                while not self.ready.is_set():
+                    line = await stdout.readline()
+                    if not line:
+                        return
+                    if _says_ready(line):
+                        self.trouble = ""
+                        self.ready.set()
+                        log.info("worker got ready", extra={"worker_pid": self.pid})
+        except (TimeoutError, ValueError):  # ValueError: a line longer than the reader's limit
+            self.trouble = (
+                f"the worker on this machine did not get ready within {READY_S:g} s; its log: {self._log_file}"
+            )
+            log.warning("worker not ready", extra={"wait_s": READY_S})
+        while await stdout.read(1 << 16):
+            pass
+
+
+def _says_ready(line: bytes) -> bool:
+    try:
+        value: object = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and "ready" in cast("dict[str, object]", value)
+
+
+def _in_words(status: int) -> str:
+    return f"status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
+
+
+async def _stop(child: asyncio.subprocess.Process) -> None:
+    """End a worker and everything it started, politely and then not."""
+    assert child.stdin is not None
+    child.stdin.close()
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await child.wait()
+        except TimeoutError:
+            log.warning("worker killed", extra={"worker_pid": child.pid, "after_s": STOP_S})
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it leads its own group; what it left goes too
+        os.killpg(child.pid, signal.SIGKILL)
+    await child.wait()

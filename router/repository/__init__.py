@@ -1,0 +1,11 @@
+"""A person's checkout and Tandem's own Git directory for it.
+
+`checkout` looks and never touches; `own` works in the directory that is Tandem's; `delivery` alone changes a person's
+repository, and only its references, notes and the files of a fast-forward.
+"""
+
+from router.repository.checkout import Checkout, inspect
+from router.repository.history import FoundCommit, proof_commit
+from router.repository.own import OwnRepository
+
+__all__ = ["Checkout", "FoundCommit", "OwnRepository", "inspect", "proof_commit"]

@@ -1,0 +1,183 @@
+"""Run a worker: `python -m worker --socket PATH --state DIR [--config FILE] [--name NAME] [--lifeline]`.
+
+Listens on an owner-only Unix socket and on nothing else. With `--lifeline` it leaves when its standard input ends, so
+that it never outlives the router that started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import signal
+import socket
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from tandem import __version__
+from tandem.config import Config, load
+from tandem.errors import AlreadyRunning, BadConfig, TandemError
+from tandem.paths import private_dir, socket_path, state_dir
+from tandem.telemetry import start_logging
+
+if TYPE_CHECKING:
+    from worker.servicer import Offer
+
+GRACE_S = 3.0  # for calls under way when asked to leave
+
+
+def main() -> NoReturn:
+    """Serve until told to leave; the exit status is an error's own."""
+    options = _options()
+    try:
+        config = load(options.config)
+        state = private_dir(options.state)
+        start_logging(private_dir(state / "logs") / "worker.log")
+        asyncio.run(serve(config, state, options.socket, options.name, lifeline=options.lifeline))
+    except TandemError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tandem worker", description="Serve models, checks and Git to a router.")
+    parser.add_argument(
+        "--socket", default=str(socket_path(state_dir(), "worker")), help="the Unix socket to listen on"
+    )
+    parser.add_argument("--state", type=Path, default=state_dir() / "worker", help="where trees and environments are")
+    parser.add_argument("--config", type=Path, default=None)
+    parser.add_argument("--name", default=platform.node().split(".")[0] or "worker")
+    parser.add_argument("--lifeline", action="store_true", help="leave when standard input ends")
+    options = parser.parse_args()
+    if "/" not in options.socket:
+        parser.error(f"{options.socket!r} is no path; between machines Tandem listens only once they are paired")
+    options.socket = Path(options.socket)
+    return options
+
+
+async def serve(config: Config, state: Path, socket_file: Path, name: str, *, lifeline: bool) -> None:
+    """Listen until a signal comes or the lifeline ends.
+
+    Raises:
+        AlreadyRunning: Another worker answers on the socket.
+        BadConfig: The socket cannot be made, or the rehearsal script does not fit.
+    """
+    from grpc import aio
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+    from grpc_health.v1._async import HealthServicer
+
+    from tandem import wire
+    from tandem.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
+    from worker.servicer import Servicer
+
+    private_dir(socket_file.parent)
+    _free(socket_file)
+    servicer = Servicer(await _offer(config, state, name))
+    server = aio.server(options=wire.SERVER_OPTIONS)
+    add_WorkerServiceServicer_to_server(servicer, server)
+    health = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    await health.set("", health_pb2.HealthCheckResponse.SERVING)
+    if not server.add_insecure_port(f"unix:{socket_file}"):
+        raise BadConfig(f"cannot listen on {socket_file}; name another with --socket")
+    await server.start()
+    socket_file.chmod(0o600)
+    print(json.dumps({"ready": True, "socket": str(socket_file), "name": name}), flush=True)
+    try:
+        await _told_to_leave(lifeline=lifeline)
+    finally:
+        await server.stop(GRACE_S)
+        await servicer.close()
+        socket_file.unlink(missing_ok=True)
+
+
+async def _offer(config: Config, state: Path, name: str) -> Offer:
+    from tandem.types import NodeInfo
+    from tandem.wire import PROTOCOL
+    from worker import sandbox
+    from worker.backends.base import Backend, Backends
+    from worker.backends.ollama import OllamaBackend
+    from worker.check import Checker
+    from worker.environments import Environments
+    from worker.scheduler import Scheduler
+    from worker.servicer import Offer
+
+    backends: list[Backend] = []
+    if config.rehearsal.script:
+        from worker.backends import rehearsal
+
+        script = rehearsal.load(Path(config.rehearsal.script).expanduser())
+        backends.append(
+            rehearsal.RehearsalBackend(script, tokens_s=config.rehearsal.tokens_s, seed=config.rehearsal.seed)
+        )
+    if _wants_ollama(config):
+        backends.append(OllamaBackend(config.ollama))
+    rung = await asyncio.to_thread(sandbox.select)
+    node = NodeInfo(
+        name=name,
+        boot_id=uuid.uuid4().hex,
+        version=__version__,
+        protocol=PROTOCOL,
+        platform=f"{platform.system()} {platform.machine()}",
+        sandbox=rung.name,
+        sandbox_remedy=rung.remedy,
+    )
+    return Offer(
+        node=node,
+        state=state,
+        backends=Backends(backends),
+        checks=Checker(state, name, rung),
+        prepares=Environments(state, rung),
+        calls=Scheduler(config.worker.calls, config.worker.queue),
+        check_places=Scheduler(config.worker.checks, config.worker.queue),
+    )
+
+
+def _wants_ollama(config: Config) -> bool:
+    """Return whether any model is Ollama's: a rehearsal must not knock at a server nobody named."""
+    return any(not name.startswith("rehearsal/") for name in (config.models.router, config.models.worker))
+
+
+def _free(socket_file: Path) -> None:
+    """Remove a socket nobody listens on.
+
+    Raises:
+        AlreadyRunning: Somebody does.
+        BadConfig: It is something else than a socket.
+    """
+    if not socket_file.exists():
+        return
+    if not socket_file.is_socket():
+        raise BadConfig(f"{socket_file} is not a socket; name another with --socket")
+    probe = socket.socket(socket.AF_UNIX)
+    probe.settimeout(1)
+    try:
+        probe.connect(str(socket_file))
+    except OSError:
+        socket_file.unlink(missing_ok=True)
+    else:
+        raise AlreadyRunning(
+            f"a worker listens on {socket_file} already; stop it, or name another socket with --socket"
+        )
+    finally:
+        probe.close()
+
+
+async def _told_to_leave(*, lifeline: bool) -> None:
+    leave = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave.set)
+    if lifeline:
+        loop.add_reader(sys.stdin.fileno(), lambda: sys.stdin.buffer.raw.read(4096) or leave.set())
+    await leave.wait()
+
+
+if __name__ == "__main__":
+    main()

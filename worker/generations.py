@@ -1,0 +1,154 @@
+"""Work that outlives the connection it was asked over.
+
+A piece of work is named by request id and attempt. The first to ask starts it; whoever asks again joins it, or gets the
+kept result. When nobody listens it goes on for `DETACHED_S`; only Cancel, the deadline or that stops it. What it yields is
+kept from its first item, so that a broken stream is picked up where it broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from tandem.errors import Cancelled, DeadlineExceeded, ResourceExhausted, TandemError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+DETACHED_S = 30.0
+KEPT_S = 60.0
+KEPT_MAX = 256  # works held at once, under way or kept
+
+
+@dataclass(slots=True, eq=False)
+class _Work(Generic[T]):
+    """One piece of work, its items so far, and how it ended."""
+
+    request_id: str
+    items: list[T] = field(default_factory=list)  # pyright: ignore[reportUnknownVariableType]
+    listeners: int = 0
+    ended_at: float | None = None
+    detached_at: float | None = None
+    error: TandemError | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    def tell(self) -> None:
+        """Wake everybody who listens."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Generations(Generic[T]):
+    """The registry of work under way and just ended."""
+
+    def __init__(self, detached_s: float = DETACHED_S, kept_s: float = KEPT_S) -> None:
+        self._detached_s = detached_s
+        self._kept_s = kept_s
+        self._works: dict[tuple[str, int], _Work[T]] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def follow(
+        self, request_id: str, attempt: int, deadline_s: float, start: Callable[[], AsyncIterator[T]]
+    ) -> AsyncGenerator[T]:
+        """Yield every item of the work from its first, starting it if nobody has.
+
+        Raises:
+            Cancelled: Somebody cancelled it.
+            DeadlineExceeded: It took longer than `deadline_s`, counted from its start.
+            ResourceExhausted: Too much is under way.
+            TandemError: Whatever ended it.
+        """
+        work = self._works.get((request_id, attempt)) or self._begin(request_id, attempt, deadline_s, start)
+        work.listeners += 1
+        work.detached_at = None
+        told = 0
+        try:
+            while True:
+                changed = work.changed
+                while told < len(work.items):
+                    told += 1
+                    yield work.items[told - 1]
+                if work.ended_at is not None:
+                    if work.error is not None:
+                        raise work.error
+                    return
+                await changed.wait()
+        finally:
+            work.listeners -= 1
+            if work.listeners == 0:
+                work.detached_at = time.monotonic()
+
+    def _begin(
+        self, request_id: str, attempt: int, deadline_s: float, start: Callable[[], AsyncIterator[T]]
+    ) -> _Work[T]:
+        if len(self._works) >= KEPT_MAX:
+            self._sweep()
+        if len(self._works) >= KEPT_MAX:
+            raise ResourceExhausted(f"{len(self._works)} pieces of work are held already; try again in a moment")
+        work = self._works[request_id, attempt] = _Work[T](request_id)
+        work.task = asyncio.create_task(self._run(work, deadline_s, start))
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._keep_sweeping())
+        return work
+
+    async def _run(self, work: _Work[T], deadline_s: float, start: Callable[[], AsyncIterator[T]]) -> None:
+        items = start()
+        try:
+            async with asyncio.timeout(deadline_s) as deadline:
+                async for item in items:
+                    work.items.append(item)
+                    work.tell()
+        except asyncio.CancelledError:
+            work.error = Cancelled("the call was cancelled")
+        except TimeoutError:
+            words = f"the call took longer than its deadline of {deadline_s:g} s (router.call_s, check.wall_s)"
+            expired = deadline.expired()
+            work.error = DeadlineExceeded(words) if expired else DeadlineExceeded("a wait inside the call timed out")
+        except TandemError as error:
+            work.error = error
+        except Exception as error:  # a fault in one call must not take the worker down
+            log.exception("call failed unforeseen", extra={"request_id": work.request_id})
+            work.error = TandemError(f"the worker met an unforeseen fault: {type(error).__name__}; its log says more")
+        finally:
+            close = getattr(items, "aclose", None)
+            if close is not None:
+                await close()
+            work.ended_at = time.monotonic()
+            work.tell()
+
+    def cancel(self, request_id: str) -> bool:
+        """Stop the work of a request, whatever its attempt; return whether any was under way."""
+        found = [w for w in self._works.values() if w.request_id == request_id and w.ended_at is None]
+        for work in found:
+            if work.task is not None:
+                work.task.cancel()
+        return bool(found)
+
+    def _sweep(self) -> None:
+        """Forget what ended a while ago; stop what nobody has listened to for too long."""
+        now = time.monotonic()
+        for key, work in list(self._works.items()):
+            if work.ended_at is not None:
+                if work.listeners == 0 and now - work.ended_at > self._kept_s:
+                    del self._works[key]
+            elif work.detached_at is not None and now - work.detached_at > self._detached_s and work.task:
+                log.info("call stopped, nobody listened", extra={"request_id": work.request_id})
+                work.task.cancel()
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(min(1.0, self._detached_s / 4))
+            self._sweep()
+
+    async def close(self) -> None:
+        """Stop everything."""
+        tasks = [work.task for work in self._works.values() if work.task is not None]
+        tasks += [self._sweeper] if self._sweeper else []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._works.clear()

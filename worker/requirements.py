@@ -1,0 +1,107 @@
+"""Which files of a tree say what its tests need, and what they say. Pure but for reading what it is handed."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from tandem.types import Adapter
+
+_REQUIREMENTS = re.compile(
+    r"(?:requirements/[\w.-]+|[\w.-]*requirements[\w.-]*|[\w.-]*constraints[\w.-]*)\.(?:txt|in)", re.IGNORECASE
+)
+_INSTALLED = re.compile(
+    r"(?:requirements|(?:requirements[-_.]?)?(?:dev|test|tests|testing)(?:[-_.]?requirements)?)\.txt"
+)
+_GROUPS = ("test", "tests", "testing", "dev")
+# The project itself is never built or installed: that would run its own code with a network at hand.
+_ITSELF = re.compile(r"^\s*(?:(?:-e|--editable)\s*=?\s*)?(?:\.|file:|/)")
+DEPENDENCIES = "pyproject-dependencies.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What has to be installed: `files` by name as the installer shall see them, `install` those it is pointed at."""
+
+    kind: Literal["none", "python", "node"]
+    files: Mapping[str, str]
+    install: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()  # the repository's own files, for the question to the lead
+
+
+NOTHING = Needs(kind="none", files={})
+
+
+def candidates(paths: list[str]) -> list[str]:
+    """Return the paths whose text is needed to tell what the tests need."""
+    exact = ("pyproject.toml", "package.json", "package-lock.json")
+    return [path for path in paths if path in exact or _REQUIREMENTS.fullmatch(path)]
+
+
+def needs(texts: Mapping[str, str], adapter: Adapter) -> Needs:
+    """Return what a tree needs for tests of this kind."""
+    if adapter == "node" or (adapter == "plain" and "package.json" in texts):
+        return _node(texts)
+    return _python(texts, adapter)
+
+
+def _python(texts: Mapping[str, str], adapter: Adapter) -> Needs:
+    files = {path: _without_itself(text) for path, text in texts.items() if _REQUIREMENTS.fullmatch(path)}
+    install = [path for path in files if _INSTALLED.fullmatch(path.replace("requirements/", "requirements-"))]
+    named = list(install)
+    declared = _declared(texts.get("pyproject.toml", ""))
+    if declared:
+        files[DEPENDENCIES] = "\n".join(declared) + "\n"
+        install.append(DEPENDENCIES)
+        named.append("pyproject.toml")
+    listed = "\n".join(files[path] for path in install)
+    packages = ("pytest",) if adapter == "pytest" and not re.search(r"(?im)^\s*pytest\b", listed) else ()
+    if not re.search(r"(?m)^\s*[^#\s]", listed) and not packages:
+        return NOTHING
+    named += ["pytest (to run the tests)"] if packages else []
+    return Needs(kind="python", files=files, install=tuple(install), packages=packages, named=tuple(named))
+
+
+def _without_itself(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not _ITSELF.match(line)) + "\n"
+
+
+def _declared(text: str) -> list[str]:
+    """Return the dependencies a pyproject.toml declares, its test groups included; a broken file declares none."""
+    try:
+        data: Any = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return []
+    project = data.get("project")
+    groups = data.get("dependency-groups")
+    found = _strings(_get(project, "dependencies"))
+    for source in (_get(project, "optional-dependencies"), groups):
+        for name in _GROUPS:
+            found += _strings(_get(source, name))
+    own = str(_get(project, "name") or "")
+    return [item for item in dict.fromkeys(found) if not own or not re.match(rf"{re.escape(own)}\s*(\[|$)", item)]
+
+
+def _get(value: Any, key: str) -> Any:
+    return cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else None
+
+
+def _strings(value: Any) -> list[str]:
+    return [item for item in cast("list[Any]", value) if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _node(texts: Mapping[str, str]) -> Needs:
+    package, lock = texts.get("package.json", ""), texts.get("package-lock.json", "")
+    try:
+        declared: Any = json.loads(package) if package else {}
+    except ValueError:
+        return NOTHING
+    if not any(_get(declared, key) for key in ("dependencies", "devDependencies", "optionalDependencies")):
+        return NOTHING
+    files = {"package.json": package} | ({"package-lock.json": lock} if lock else {})
+    return Needs(kind="node", files=files, named=("package-lock.json" if lock else "package.json",))

@@ -1,0 +1,226 @@
+"""The worker's side of the wire: each call becomes a piece of work, each of our errors a status.
+
+Knows no backend, sandbox or Git of its own; they come in through the constructor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from tandem import errors, types, wire
+from tandem.faults import failpoint
+from tandem.ports import OnProgress
+from tandem.v1 import worker_pb2 as pb
+from tandem.v1.worker_pb2_grpc import WorkerServiceServicer
+from worker import gittunnel
+from worker.backends.base import Backends
+from worker.generations import Generations
+from worker.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+PROGRESS_MAX = 256  # progress lines kept per piece of work
+_SLACK_S = 30.0  # what a check may need beyond its command: the tree, the report
+
+
+class Checks(Protocol):
+    """Runs tests."""
+
+    async def check(self, request: types.CheckRequest, on_progress: OnProgress) -> types.CheckReport:
+        """Return what they showed."""
+        ...
+
+
+class Prepares(Protocol):
+    """Builds environments."""
+
+    async def prepare(self, request: types.PrepareRequest, on_progress: OnProgress) -> types.Environment:
+        """Return the environment."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What this node is made of."""
+
+    node: types.NodeInfo
+    state: Path
+    backends: Backends
+    checks: Checks
+    prepares: Prepares
+    calls: Scheduler
+    check_places: Scheduler
+
+
+class Servicer(WorkerServiceServicer):
+    """Answers routers."""
+
+    def __init__(self, offer: Offer) -> None:
+        self._offer = offer
+        self._replies: Generations[pb.CompleteResponse] = Generations()
+        self._checks: Generations[pb.CheckResponse] = Generations()
+        self._prepares: Generations[pb.PrepareResponse] = Generations()
+
+    async def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.DescribeResponse:
+        """Exchange versions and say what is on offer."""
+        node = self._offer.node
+        if request.protocol != wire.PROTOCOL:
+            older = "router" if request.protocol < wire.PROTOCOL else f"worker {node.name!r}"
+            await wire.abort(
+                context,
+                errors.VersionSkew(
+                    f"the router {request.version} speaks protocol {request.protocol} and the worker {node.name!r} "
+                    f"({node.version}) speaks {wire.PROTOCOL}; upgrade the {older}"
+                ),
+            )
+        models, trouble = await self._offer.backends.models()
+        return wire.node_out(replace(node, models=tuple(models), backend_trouble=trouble))
+
+    async def Complete(self, request: pb.CompleteRequest, context: Any) -> AsyncIterator[pb.CompleteResponse]:
+        """Ask a model, or join the call that does."""
+        try:
+            asked = wire.complete_in(request)
+            work = self._replies.follow(
+                asked.request_id, asked.attempt, asked.deadline_s, lambda: self._generate(asked)
+            )
+            async for response in _from(work, request.resume_offset):
+                yield response
+        except errors.TandemError as error:
+            await wire.abort(context, error)
+
+    async def _generate(self, request: types.CompleteRequest) -> AsyncIterator[pb.CompleteResponse]:
+        backend, model = self._offer.backends.pick(request.model)
+        async with self._offer.calls.turn(request.priority):
+            stream = backend.complete(request, model)
+            try:
+                async for part in stream:
+                    if isinstance(part, types.Chunk):
+                        yield wire.chunk_out(part)
+                    else:
+                        failpoint("worker.reply")
+                        yield wire.reply_out(replace(part, node=self._offer.node.name))
+            finally:
+                close = getattr(stream, "aclose", None)
+                if close is not None:
+                    await close()
+
+    async def Check(self, request: pb.CheckRequest, context: Any) -> AsyncIterator[pb.CheckResponse]:
+        """Run tests, or join the run that does."""
+        try:
+            asked = wire.check_in(request)
+            deadline_s = asked.limits.wall_s + request.header.deadline_s + _SLACK_S
+
+            async def work(tell: OnProgress) -> pb.CheckResponse:
+                async with self._offer.check_places.turn(asked.priority):
+                    report = await self._offer.checks.check(asked, tell)
+                failpoint("worker.report")
+                return pb.CheckResponse(report=wire.report_out(replace(report, node=self._offer.node.name)))
+
+            def told(stage: str, message: str) -> pb.CheckResponse:
+                return pb.CheckResponse(progress=pb.Progress(stage=stage, message=message))
+
+            started = self._checks.follow(asked.request_id, asked.attempt, deadline_s, lambda: _telling(work, told))
+            async for response in started:
+                yield response
+        except errors.TandemError as error:
+            await wire.abort(context, error)
+
+    async def Prepare(self, request: pb.PrepareRequest, context: Any) -> AsyncIterator[pb.PrepareResponse]:
+        """Build an environment, or join the build."""
+        try:
+            asked = wire.prepare_in(request)
+
+            async def work(tell: OnProgress) -> pb.PrepareResponse:
+                environment = await self._offer.prepares.prepare(asked, tell)
+                return pb.PrepareResponse(environment=wire.environment_out(environment))
+
+            def told(stage: str, message: str) -> pb.PrepareResponse:
+                return pb.PrepareResponse(progress=pb.Progress(stage=stage, message=message))
+
+            deadline_s = asked.wall_s + _SLACK_S
+            # whether the network is allowed makes it another piece of work
+            name = f"{asked.request_id}/{asked.allow_network}"
+            started = self._prepares.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
+            async for response in started:
+                yield response
+        except errors.TandemError as error:
+            await wire.abort(context, error)
+
+    async def Git(self, request_iterator: AsyncIterator[pb.GitRequest], context: Any) -> AsyncIterator[pb.GitResponse]:
+        """Carry Git's pack protocol."""
+        try:
+            first = await anext(request_iterator, None)
+            if first is None or not first.HasField("open"):
+                raise errors.BadInput("a Git stream begins with its repository and service")
+            folder = await gittunnel.make(self._offer.state, first.open.repo_id)
+            received = (message.data async for message in request_iterator)
+            async for piece in gittunnel.serve(folder, first.open.service, received):
+                yield pb.GitResponse(data=piece)
+        except errors.TandemError as error:
+            await wire.abort(context, error)
+
+    async def Cancel(self, request: pb.CancelRequest, context: Any) -> pb.CancelResponse:
+        """Stop the work behind a request."""
+        del context
+        name = request.request_id
+        found = [
+            self._replies.cancel(name),
+            self._checks.cancel(name),
+            self._prepares.cancel(f"{name}/True"),
+            self._prepares.cancel(f"{name}/False"),
+        ]
+        return pb.CancelResponse(found=any(found))
+
+    async def close(self) -> None:
+        """Stop all work."""
+        for registry in (self._replies, self._checks, self._prepares):
+            await registry.close()
+        await self._offer.backends.close()
+
+
+async def _telling(work: Callable[[OnProgress], Awaitable[T]], told: Callable[[str, str], T]) -> AsyncIterator[T]:
+    """Yield the progress of `work` as it comes, and its result last."""
+    queue: asyncio.Queue[T] = asyncio.Queue(PROGRESS_MAX)
+
+    def tell(stage: str, message: str) -> None:
+        with contextlib.suppress(asyncio.QueueFull):  # progress may be dropped, the result may not
+            queue.put_nowait(told(stage, message))
+
+    task = asyncio.ensure_future(work(tell))
+    try:
+        while not task.done():
+            waiting = asyncio.ensure_future(queue.get())
+            await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                yield waiting.result()
+            else:
+                waiting.cancel()
+        while not queue.empty():
+            yield queue.get_nowait()
+        yield task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _from(work: AsyncGenerator[pb.CompleteResponse], offset: int) -> AsyncIterator[pb.CompleteResponse]:
+    """Yield a reply's pieces from character `offset` on, and the reply."""
+    try:
+        async for response in work:
+            chunk = response.chunk
+            if response.HasField("chunk") and chunk.offset < offset:
+                rest = chunk.text[offset - chunk.offset :]
+                if not rest:
+                    continue
+                yield wire.chunk_out(types.Chunk(offset=offset, text=rest))
+            else:
+                yield response
+    finally:
+        await work.aclose()
