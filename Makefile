@@ -55,7 +55,8 @@ imports: $(DEV)
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
 
 fresh: $(DEV)
-	@rm -rf .venv/fresh && mkdir -p .venv/fresh && $(call GENERATE,.venv/fresh)
+	@rm -rf .venv/fresh && mkdir -p .venv/fresh
+	@$(call GENERATE,.venv/fresh) 2>.venv/protoc.log || { cat .venv/protoc.log; exit 1; }
 	@for f in .venv/fresh/tandem/v1/*; do cmp -s "$$f" "tandem/v1/$${f##*/}" \
 		|| { echo "tandem/v1/$${f##*/} is not what proto/ says; run: make proto"; exit 1; }; done
 	@rm -rf .venv/fresh

@@ -131,32 +131,42 @@ class LiveDisplay:
 
     def event(self, kind: str, data: Mapping[str, Any], *, past: bool) -> None:
         """Take the event in; print what is finished."""
-        from cli.render import screen
-
         self._view = fold(self._view, kind, data)
         if past:
             self._printed.update(step.name for step in self._view.steps if step.seconds is not None)
             return
+        for news in self._news(kind, data):
+            if self._live is not None:  # it is drawn again below the news, and must not be stale then
+                self._live.update(self._block())
+            self._console.print(news)
+
+    def _news(self, kind: str, data: Mapping[str, Any]) -> list[Any]:
+        """Return what goes to the scrollback for an event."""
+        from cli.render import screen
+
         if kind == "step.finished" and str(data.get("step")) not in self._printed:
             step = next(step for step in self._view.steps if step.name == str(data.get("step")))
             self._printed.add(step.name)
-            self._console.print(screen.finished(step, self._console.width))
-        elif kind == "note":
-            self._console.print(screen.note(*self._view.notes[-1]))
-        elif kind == "answer":
-            for line in lines.event_lines(self._view, kind, data, self._console.width):
-                self._console.print(line)
+            return [screen.finished(step, self._console.width)]
+        if kind == "note":
+            return [screen.note(*self._view.notes[-1])]
+        if kind == "answer":
+            return list(lines.event_lines(self._view, kind, data, self._console.width))
+        return []
+
+    def _block(self) -> Any:
+        from cli.render import screen
+
+        return screen.under_way(self._view, time.time(), self._console.width)
 
     def tick(self) -> None:
         """Repaint what is under way, ten times a second at most."""
         from rich.live import Live
 
-        from cli.render import screen
-
         if time.monotonic() - self._drawn_s < _REDRAW_S:
             return
         self._drawn_s = time.monotonic()
-        block = screen.under_way(self._view, time.time(), self._console.width)
+        block = self._block()
         if self._live is None:
             self._live = Live(block, console=self._console, auto_refresh=False, transient=True)
             self._live.start(refresh=True)

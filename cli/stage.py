@@ -46,6 +46,7 @@ class Stage:
             "TANDEM_MODELS_WORKER": self.model,
             "TANDEM_REHEARSAL_SCRIPT": str(self.script),
             "TANDEM_REHEARSAL_TOKENS_S": f"{tokens_s:g}",
+            "TANDEM_ROUTER_LINGER_S": "60",  # should the demo be killed, its router soon goes too
         }
 
 

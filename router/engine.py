@@ -152,8 +152,9 @@ class Engine:
     async def _outcome(self, info: RunInfo, recorder: RunRecorder) -> dict[str, Any]:
         """Execute the graph within the run's time and return the change of state it came to."""
         left_s = info.task.max_minutes * 60 - info.active_s
+        budget = asyncio.timeout(max(left_s, 0.0))
         try:
-            async with asyncio.timeout(max(left_s, 0.0)) as budget:
+            async with budget:
                 ending = await execution.execute(info.task, recorder, await self.repository(info), self.ports)
         except TimeoutError:
             if not budget.expired():

@@ -32,7 +32,7 @@ from tandem.types import Json
 
 log = logging.getLogger(__name__)
 CLOSE_S = 3.0  # for the runs to stop; they can stop anywhere, the journal has what counts
-FAILED_S = 5.0  # how long a router that could not start stays to say why
+FAILED_S = 2.0  # how long a router that could not start stays to say why
 TICK_S = 0.5
 
 

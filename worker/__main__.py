@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import signal
 import socket
@@ -82,7 +83,7 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
     server = aio.server(options=wire.SERVER_OPTIONS)
     add_WorkerServiceServicer_to_server(servicer, server)
     health = HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)  # pyright: ignore[reportUnknownMemberType] - no types
     await health.set("", health_pb2.HealthCheckResponse.SERVING)
     if not server.add_insecure_port(f"unix:{socket_file}"):
         raise BadConfig(f"cannot listen on {socket_file}; name another with --socket")
@@ -175,7 +176,7 @@ async def _told_to_leave(*, lifeline: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave.set)
     if lifeline:
-        loop.add_reader(sys.stdin.fileno(), lambda: sys.stdin.buffer.raw.read(4096) or leave.set())
+        loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 4096) or leave.set())
     await leave.wait()
 
 

@@ -96,9 +96,9 @@ class Generations(Generic[T]):
         return work
 
     async def _run(self, work: _Work[T], deadline_s: float, start: Callable[[], AsyncIterator[T]]) -> None:
-        items = start()
+        items, deadline = start(), asyncio.timeout(deadline_s)
         try:
-            async with asyncio.timeout(deadline_s) as deadline:
+            async with deadline:
                 async for item in items:
                     work.items.append(item)
                     work.tell()
@@ -106,8 +106,7 @@ class Generations(Generic[T]):
             work.error = Cancelled("the call was cancelled")
         except TimeoutError:
             words = f"the call took longer than its deadline of {deadline_s:g} s (router.call_s, check.wall_s)"
-            expired = deadline.expired()
-            work.error = DeadlineExceeded(words) if expired else DeadlineExceeded("a wait inside the call timed out")
+            work.error = DeadlineExceeded(words if deadline.expired() else "a wait inside the call timed out")
         except TandemError as error:
             work.error = error
         except Exception as error:  # a fault in one call must not take the worker down

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
+import sys
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -188,6 +190,8 @@ def _on(set_up: stage.Stage, *, tokens_s: float) -> Generator[None]:
         if key.startswith("TANDEM_") and key != "TANDEM_FAULT":
             del os.environ[key]
     os.environ.update(set_up.env(tokens_s))
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, _leave)
     try:
         yield
     finally:
@@ -196,6 +200,12 @@ def _on(set_up: stage.Stage, *, tokens_s: float) -> Generator[None]:
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def _leave(number: int, frame: object) -> None:
+    """Leave by way of every `finally`: a closed terminal must not leave the demo's router behind."""
+    del frame
+    sys.exit(128 + number)
 
 
 def _strike() -> None:

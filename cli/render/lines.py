@@ -14,6 +14,7 @@ from cli.render.view import REHEARSAL, Call, Check, Step, View
 
 MARKS = {"running": "▸", "done": "✓", "failed": "✗", "note": "·", "warning": "!"}
 _FAILURES_SHOWN = 5
+_FINDING_CELLS = 240
 _OVER = {  # what the tests were run over, by the first word of a check's name
     "": "tests",
     "base": "tests on the base",
@@ -59,7 +60,8 @@ def check_line(check: Check, now_s: float) -> str:
     """Return what a check does or found, with counts."""
     what = _OVER.get(check.what.partition(".")[0].rstrip("0123456789"), f"tests, {one_line(check.what)}")
     if check.seconds is None:
-        parts = [what, one_line(check.command), one_line(check.progress), duration(now_s - check.began_s)]
+        said = "" if check.command and check.command in check.progress else one_line(check.progress)
+        parts = [what, one_line(check.command), said, duration(now_s - check.began_s)]
         return " · ".join(part for part in parts if part)
     found = f"{check.passed} passed, {check.failed} failed"
     if check.red_wanted and check.failed:
@@ -79,9 +81,15 @@ def failure_lines(check: Check, cells: int) -> list[str]:
     """Return the failing tests of a check that should have passed."""
     if check.red_wanted or check.verdict == "passed":
         return []
-    shown = [f"{one_line(i)}: {one_line(message)}" for i, message in check.failures[:_FAILURES_SHOWN]]
+    shown = [": ".join(filter(None, (one_line(i), _last_line(m)))) for i, m in check.failures[:_FAILURES_SHOWN]]
     more = len(check.failures) - _FAILURES_SHOWN
     return [clip(line, cells) for line in shown] + ([f"and {more} more"] if more > 0 else [])
+
+
+def _last_line(message: str) -> str:
+    """Return where a traceback comes to the point; "" where it was cut before it."""
+    last = "".join(message.strip().splitlines()[-1:]).strip()
+    return "" if last.startswith('File "') else one_line(last)
 
 
 def event_lines(view: View, kind: str, data: Mapping[str, Any], cells: int) -> list[str]:
@@ -150,6 +158,7 @@ def proof_lines(question: Mapping[str, Any]) -> list[str]:
 
 
 def finding_line(finding: Mapping[str, Any]) -> str:
-    """Return a reviewer's remark as one line."""
+    """Return a reviewer's remark as one line; what a test printed below it is cut."""
     place = f"{finding.get('file')}:{finding.get('line')} " if finding.get("file") else ""
-    return one_line(f"{place}{finding.get('why', '')}" + (f" Fix: {finding['fix']}" if finding.get("fix") else ""))
+    words = f"{place}{finding.get('why', '')}" + (f" Fix: {finding['fix']}" if finding.get("fix") else "")
+    return clip(one_line(words), _FINDING_CELLS)

@@ -7,7 +7,7 @@ from typing import Any
 
 from cli.render.lines import check_line, finding_line
 from cli.render.loose import items, mapping, number, objects, text, whole
-from cli.render.text import duration, fold, one_line, visible
+from cli.render.text import duration, one_line, visible, wrap
 from cli.render.view import REHEARSAL, Check
 
 PROGRAM_KEYS = ("run", "repo", "state", "commit", "verdict")
@@ -77,7 +77,7 @@ def report_lines(report: Mapping[str, Any], cells: int) -> list[str]:
     if not report:
         return []
     body = visible(text(report, "body"), keep="\n").splitlines()
-    return [one_line(text(report, "title")), "", *(piece for line in body for piece in fold(line, cells))]
+    return [one_line(text(report, "title")), "", *(piece for line in body for piece in wrap(line, cells))]
 
 
 def detail_lines(run: Mapping[str, Any], cells: int) -> list[str]:

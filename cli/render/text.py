@@ -82,6 +82,18 @@ def fold(text: str, cells: int) -> list[str]:
     return [*pieces, text]
 
 
+def wrap(text: str, cells: int) -> list[str]:
+    """Return `text` cut into lines of at most `cells`, between words where there are any."""
+    lines: list[str] = []
+    while cell_width(text) > cells:
+        head = _head(text, cells) or text[0]
+        space = head.rfind(" ") if text[len(head)] != " " else len(head)
+        head = head[:space] if space > 0 and head[:space].strip() else head
+        lines.append(head)
+        text = text[len(head) :].lstrip(" ")
+    return [*lines, text] if text or not lines else lines
+
+
 def pad(text: str, cells: int) -> str:
     """Return `text` with blanks behind it up to `cells`."""
     return text + " " * max(0, cells - cell_width(text))

@@ -13,6 +13,7 @@ from typing import Any
 from cli.render.loose import items, mapping, number, objects, text, whole
 
 REHEARSAL = "rehearsal: no model was asked"
+_RATE_S_MIN = 0.05  # a pace over less is noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +172,7 @@ def _call(step: Step, kind: str, data: Mapping[str, Any]) -> Call:
         )
     seconds, first_s = number(data, "seconds"), number(data, "first_token_ms") / 1000
     tokens = whole(data, "completion_tokens")
-    rate = tokens / (seconds - first_s) if seconds > first_s else 0.0
+    rate = tokens / (seconds - first_s) if seconds - first_s > _RATE_S_MIN else 0.0
     return replace(call, tokens=tokens, tokens_s=rate, seconds=seconds, first_token_s=first_s, tail="")
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.render.table import table
-from cli.render.text import cell_width, clip, clip_left, duration, fold, one_line, pad, visible
+from cli.render.text import cell_width, clip, clip_left, duration, fold, one_line, pad, visible, wrap
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,19 @@ def test_folding_loses_nothing_and_fits(text: str, cells: int) -> None:
     pieces = fold(text, cells)
     assert "".join(pieces) == text
     assert all(cell_width(piece) <= cells for piece in pieces)
+
+
+@given(st.text(alphabet="ab 한中\u0301", max_size=60), st.integers(2, 20))
+def test_wrapping_loses_no_letter_and_fits(text: str, cells: int) -> None:
+    wrapped = wrap(text, cells)
+    assert "".join(wrapped).replace(" ", "") == text.replace(" ", "")
+    assert all(cell_width(line) <= cells for line in wrapped)
+
+
+def test_wrapping_breaks_between_words() -> None:
+    assert wrap("one two three", 8) == ["one two", "three"]
+    assert wrap("给标题加连字符", 6) == ["给标题", "加连字", "符"]
+    assert wrap("", 5) == [""]
 
 
 def test_columns_of_a_table_align_with_korean_and_chinese() -> None:

@@ -61,10 +61,14 @@ def test_the_library_judges_without_a_look_up_or_litellm_and_lets_the_process_en
 def test_the_kernel_saw_no_connection_to_the_network(tmp_path: Path) -> None:
     trace, home = tmp_path / "trace", tmp_path / "home"
     home.mkdir()
-    probe = subprocess.run(["strace", "-o", str(trace), "true"], capture_output=True, check=False)
+    probe = subprocess.run(
+        ["strace", "-f", "--seccomp-bpf", "-o", str(trace), "true"], capture_output=True, check=False
+    )
     if probe.returncode != 0:
         pytest.skip("strace may not trace here")
-    told, _ = _screen(home, "strace", "-f", "-qq", "-e", "trace=socket,connect,sendto,sendmmsg", "-o", str(trace))
+    told, _ = _screen(
+        home, "strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=socket,connect,sendto,sendmmsg", "-o", str(trace)
+    )
     assert told["verdicts"] == ["allow", "ask", "block"]
     spoke = [line for line in trace.read_text().splitlines() if "AF_INET" in line or "sin_port" in line]
     assert [line for line in spoke if "connect(" in line or "send" in line] == []

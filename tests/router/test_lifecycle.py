@@ -156,7 +156,7 @@ def test_a_lingering_router_leaves_when_there_is_nothing_to_do(tmp_path: Path) -
     assert "nothing to do" in {line["event"] for line in _log(state)}
 
 
-def test_shutdown_is_a_call_too_and_a_stream_does_not_hold_it_up(tmp_path: Path) -> None:
+def test_shutdown_is_a_call_too(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with _router(state) as process:
         _ready(state)

@@ -68,7 +68,8 @@ class OllamaBackend:
         stream: Any = None
         try:
             async with asyncio.timeout(self._config.first_token_s):
-                stream = await self._connected().chat(**self._question(request, model), stream=True)
+                client: Any = self._connected()  # its overloads are over untyped tools
+                stream = await client.chat(**self._question(request, model), stream=True)
                 part = await anext(stream, None)
             while part is not None:
                 first_ms = first_ms or (time.monotonic() - started) * 1000

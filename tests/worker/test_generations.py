@@ -1,0 +1,122 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tandem.errors import Cancelled, DeadlineExceeded, Unavailable
+from worker.generations import Generations
+
+
+class Source:
+    """Counts how often it is started and whether it was stopped."""
+
+    def __init__(self, items: int = 5, pause_s: float = 0.0, error: Exception | None = None) -> None:
+        self.items, self.pause_s, self.error = items, pause_s, error
+        self.started = self.stopped = 0
+
+    async def __call__(self) -> AsyncIterator[int]:
+        self.started += 1
+        try:
+            for number in range(self.items):
+                await asyncio.sleep(self.pause_s)
+                yield number
+            if self.error:
+                raise self.error
+        except (asyncio.CancelledError, GeneratorExit):
+            self.stopped += 1
+            raise
+
+
+async def collect(registry: Generations[int], source: Source, attempt: int = 1, deadline_s: float = 5) -> list[int]:
+    return [item async for item in registry.follow("q", attempt, deadline_s, source)]
+
+
+def test_asking_again_joins_the_work_and_gets_every_item() -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](), Source(pause_s=0.01)
+        both = await asyncio.gather(collect(registry, source), collect(registry, source))
+        assert both == [[0, 1, 2, 3, 4]] * 2
+        assert await collect(registry, source) == [0, 1, 2, 3, 4]
+        assert source.started == 1
+        assert await collect(registry, source, attempt=2) == [0, 1, 2, 3, 4]
+        assert source.started == 2
+        await registry.close()
+
+    asyncio.run(scenario())
+
+
+def test_work_outlives_a_lost_listener_and_is_picked_up() -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](), Source(pause_s=0.02)
+        listener = registry.follow("q", 1, 5, source)
+        assert await anext(listener) == 0
+        await listener.aclose()
+        await asyncio.sleep(0.05)
+        assert await collect(registry, source) == [0, 1, 2, 3, 4]
+        assert (source.started, source.stopped) == (1, 0)
+        await registry.close()
+
+    asyncio.run(scenario())
+
+
+def test_work_nobody_listens_to_is_stopped_after_a_while() -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](detached_s=0.1), Source(items=1000, pause_s=0.01)
+        listener = registry.follow("q", 1, 60, source)
+        await anext(listener)
+        await listener.aclose()
+        await asyncio.sleep(0.5)
+        assert source.stopped == 1
+        await registry.close()
+
+    asyncio.run(scenario())
+
+
+def test_cancel_stops_the_work_at_once_and_says_so() -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](), Source(items=1000, pause_s=0.01)
+        listening = asyncio.create_task(collect(registry, source))
+        await asyncio.sleep(0.05)
+        assert registry.cancel("q")
+        with pytest.raises(Cancelled):
+            await listening
+        assert source.stopped == 1
+        assert not registry.cancel("q")
+        await registry.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_deadline_stops_the_work_behind_it() -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](), Source(items=1000, pause_s=0.01)
+        with pytest.raises(DeadlineExceeded, match=r"0\.1 s"):
+            await collect(registry, source, deadline_s=0.1)
+        assert source.stopped == 1
+        await registry.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_error_reaches_everybody_who_asks() -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](), Source(error=Unavailable("gone"))
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="gone"):
+                await collect(registry, source)
+        assert source.started == 1
+        await registry.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_ended_is_forgotten_after_a_while() -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](detached_s=0.1, kept_s=0.05), Source()
+        await collect(registry, source)
+        await asyncio.sleep(0.3)
+        await collect(registry, source)
+        assert source.started == 2
+        await registry.close()
+
+    asyncio.run(scenario())
