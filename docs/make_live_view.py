@@ -45,7 +45,7 @@ def record() -> None:
     RECORD.write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def draw() -> None:
+def draw(to: Path = HERE / "live-view.svg") -> None:
     """Draw the picture."""
     about, *events = [json.loads(line) for line in RECORD.read_text("utf-8").splitlines()]
     console = Console(record=True, width=CELLS, file=io.StringIO(), markup=False, highlight=False, emoji=False)
@@ -61,7 +61,7 @@ def draw() -> None:
             console.print(screen.note(*view.notes[-1]))
     console.print(screen.under_way(view, now_s, CELLS))
     title = "tandem demo · a rehearsal: no model was asked"
-    console.save_svg(str(HERE / "live-view.svg"), title=title, code_format=LOOK, unique_id="live-view")
+    console.save_svg(str(to), title=title, code_format=LOOK, unique_id="live-view")
 
 
 if __name__ == "__main__":

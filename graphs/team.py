@@ -307,5 +307,5 @@ def _report_event(report: CheckReport) -> dict[str, Json]:
         "failed": len(failed),
         "seconds": report.duration_s,
         "sandbox": report.sandbox,
-        "failures": [{"id": t.id, "message": t.message[:300]} for t in failed[:10]],
+        "failures": [{"id": t.id, "message": t.message[-300:]} for t in failed[:10]],
     }

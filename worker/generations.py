@@ -62,7 +62,9 @@ class Generations(Generic[T]):
             ResourceExhausted: Too much is under way.
             TandemError: Whatever ended it.
         """
-        work = self._works.get((request_id, attempt)) or self._begin(request_id, attempt, deadline_s, start)
+        work = self._works.get((request_id, attempt))
+        if work is None or isinstance(work.error, Cancelled):  # what was cancelled may be asked again
+            work = self._begin(request_id, attempt, deadline_s, start)
         work.listeners += 1
         work.detached_at = None
         told = 0

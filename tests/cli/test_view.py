@@ -1,4 +1,6 @@
 import io
+import runpy
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -114,6 +116,14 @@ def test_what_is_under_way_is_said_in_plain_words_too() -> None:
     begun = _view([("step.started", {"step": "code.1", "title": "code"})])
     assert lines.progress_line(begun, 103.0) == "    … ▸ code  3.0 s"
     assert lines.progress_line(View(), 103.0) == ""
+
+
+def test_the_picture_in_the_docs_can_be_drawn_anew_and_says_what_it_is(tmp_path: Path) -> None:
+    script = runpy.run_path(str(Path(__file__).resolve().parents[2] / "docs" / "make_live_view.py"))
+    script["draw"](tmp_path / "view.svg")
+    drawn = (tmp_path / "view.svg").read_text("utf-8")
+    assert "rehearsal:&#160;no&#160;model&#160;was&#160;asked" in drawn
+    assert "url(http" not in drawn.replace('"', "")  # nothing is fetched to look at it
 
 
 @given(st.lists(st.tuples(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(FIELDS), JSON)), max_size=12))
