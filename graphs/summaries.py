@@ -35,7 +35,10 @@ def _prepare(update: dict[str, Any]) -> str:
 
 
 def _specify(update: dict[str, Any]) -> str:
-    return update.get("stuck") or f"red: {len(update['red'])} new tests fail on the base"
+    if update.get("stuck"):
+        return update["stuck"]
+    more = f" and {len(update['red']) - 3} more" if len(update["red"]) > 3 else ""
+    return "red on the base: " + ", ".join(update["red"][:3]) + more
 
 
 def _code(update: dict[str, Any]) -> str:

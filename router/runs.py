@@ -185,9 +185,12 @@ class Runs:
         )
         return {"run": run_id, **done}
 
-    async def verify(self, repo: str, commit: str, *, prepare: bool = False) -> AsyncIterator[Progress]:
+    async def verify(
+        self, repo: str, commit: str, *, prepare: bool = False, unsandboxed: bool = False
+    ) -> AsyncIterator[Progress]:
         """Establish a commit's proof anew: progress, then one result."""
-        found = verification.verify(self._engine.state, repo, commit, self._ports, allow_network=prepare)
+        allowed = verification.Allowed(network=prepare, unsandboxed=unsandboxed)
+        found = verification.verify(self._engine.state, repo, commit, self._ports, allowed)
         async for kind, data in found:
             yield kind, data
 

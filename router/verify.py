@@ -22,6 +22,14 @@ _SOURCE_BYTES = 2 << 20  # of one test file
 Progress = tuple[str, dict[str, Json]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What the person allows: installing packages from a registry; for the demo alone, running without a sandbox."""
+
+    network: bool = False
+    unsandboxed: bool = False
+
+
 @dataclass(slots=True, kw_only=True)
 class _Case:
     """What is being verified."""
@@ -31,18 +39,19 @@ class _Case:
     claimed: proof.Proof
     ports: Ports
     run: RunId
+    allowed: Allowed
     environment: str = ""
     checks: list[dict[str, Json]] = field(default_factory=list[dict[str, Json]])
 
 
-async def verify(state: Path, repo: str, commit: str, ports: Ports, *, allow_network: bool) -> AsyncIterator[Progress]:
+async def verify(state: Path, repo: str, commit: str, ports: Ports, allowed: Allowed) -> AsyncIterator[Progress]:
     """Yield ("progress", …) and at last one ("result", …).
 
     Its `verdict` is holds, does not hold, unproven (documentation) or no proof.
 
     Raises:
         BadRepository: It is no repository, or lacks the commit or its base.
-        Refused: The tests need packages installed, and `allow_network` is false.
+        Refused: The tests need packages installed, and that is not allowed.
     """
     found = await proof_commit(Path(repo), commit)
     result: dict[str, Json] = {"repo": str(found.root), "commit": found.commit, "checks": []}
@@ -50,12 +59,11 @@ async def verify(state: Path, repo: str, commit: str, ports: Ports, *, allow_net
         yield "result", result | {"verdict": "no proof", "reason": "its message has no Tandem trailers"}
         return
     own = await OwnRepository.open(state, found.root, found.commit)
-    case = _Case(
-        repo=own, commit=found.commit, claimed=found.proof, ports=ports, run=RunId(f"verify-{uuid.uuid4().hex[:12]}")
-    )
+    run = RunId(f"verify-{uuid.uuid4().hex[:12]}")
+    case = _Case(repo=own, commit=found.commit, claimed=found.proof, ports=ports, run=run, allowed=allowed)
     trouble = await _mismatch(case, found.parents)
     if trouble is None and case.claimed.command:
-        async for item in _repeat(case, allow_network=allow_network):
+        async for item in _repeat(case):
             if item[0] == "trouble":
                 trouble = str(item[1]["reason"])
             else:
@@ -88,10 +96,10 @@ async def _mismatch(case: _Case, parents: tuple[CommitId, ...]) -> str | None:
     return None if claimed.test_files and claimed.command else "its proof names no tests"
 
 
-async def _repeat(case: _Case, *, allow_network: bool) -> AsyncIterator[Progress]:
+async def _repeat(case: _Case) -> AsyncIterator[Progress]:
     """Run base, red and green again; yield progress, and ("trouble", …) where they do not show what is claimed."""
     claimed = case.claimed
-    case.environment = await _prepare(case, allow_network)
+    case.environment = await _prepare(case)
     reports: dict[str, CheckReport] = {}
     steps = {"base": claimed.base, "green": case.commit}
     if claimed.test_files:
@@ -142,14 +150,14 @@ async def _tests_on_base(case: _Case) -> CommitId:
     )
 
 
-async def _prepare(case: _Case, allow_network: bool) -> str:
+async def _prepare(case: _Case) -> str:
     request = PrepareRequest(
         request_id=RequestId(f"{case.run}/prepare"),
         run_id=case.run,
         repo_id=case.repo.repo_id,
         commit=case.claimed.base,
         adapter=case.claimed.adapter,
-        allow_network=allow_network or case.ports.settings.prepare_network == "allow",
+        allow_network=case.allowed.network or case.ports.settings.prepare_network == "allow",
         wall_s=case.ports.settings.prepare_s,
     )
     environment = await case.ports.checks.prepare(request, lambda stage, message: None)
@@ -170,6 +178,7 @@ async def _check(case: _Case, what: str, commit: CommitId) -> CheckReport:
         environment=case.environment,
         folder=case.claimed.folder,
         limits=case.ports.settings.limits,
+        unsandboxed=case.allowed.unsandboxed,
     )
     return await case.ports.checks.check(request, lambda stage, message: None)
 

@@ -104,16 +104,13 @@ def _play(set_up: stage.Stage, as_json: bool) -> tuple[int, dict[str, Any]]:
     """Run the task and prove what came of it; return the exit code and the summary."""
     client = ensure_router()
     screen: Display = _Events() if as_json else display(as_json=False)
-    body = {
-        "text": stage.task_text(),
-        "repo": str(set_up.repo),
-        "unsandboxed": not _has_sandbox(client),  # the sample's code is ours; nothing else may do this
-    }
+    bare = not _has_sandbox(client)  # the sample's code is ours; nothing else may go without
+    body = {"text": stage.task_text(), "repo": str(set_up.repo), "unsandboxed": bare}
     with spinner("the router is getting ready"):
         run = client.post("/v1/runs", body)
     code = follow(client, run, screen, Stagehand(quiet=as_json))
     end = client.get(f"/v1/runs/{run['run']}")
-    verified = end["state"] == "merged" and _verify(client, set_up, str(end["commit"]), as_json)
+    verified = end["state"] == "merged" and _verify(client, set_up, str(end["commit"]), as_json, bare=bare)
     if not as_json and end["state"] == "merged":
         _show_merged(set_up, end)
     if code == 0 and not verified:
@@ -121,7 +118,7 @@ def _play(set_up: stage.Stage, as_json: bool) -> tuple[int, dict[str, Any]]:
     return code, {**for_program(end), "verified": verified}
 
 
-def _verify(client: Client, set_up: stage.Stage, commit: str, as_json: bool) -> bool:
+def _verify(client: Client, set_up: stage.Stage, commit: str, as_json: bool, *, bare: bool) -> bool:
     """Prove the merged commit again on a clean clone."""
 
     def progress(data: dict[str, Any]) -> None:
@@ -133,7 +130,7 @@ def _verify(client: Client, set_up: stage.Stage, commit: str, as_json: bool) -> 
     if not as_json:
         output.say("verifying on a clean clone, without the notes")
     try:
-        result = prove(client, str(stage.clone(set_up)), commit, progress=progress)
+        result = prove(client, str(stage.clone(set_up)), commit, unsandboxed=bare, progress=progress)
     except TandemError as error:
         output.remark(f"not verified: {error.message}")
         return False

@@ -46,14 +46,20 @@ def verify(commit: str, repo: str, prepare: bool, as_json: bool) -> int:
 
 
 def prove(
-    client: Client, repo: str, commit: str, *, prepare: bool = False, progress: Callable[[dict[str, Any]], None]
+    client: Client,
+    repo: str,
+    commit: str,
+    *,
+    prepare: bool = False,
+    unsandboxed: bool = False,
+    progress: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Return the router's result for a commit, telling `progress` on the way.
 
     Raises:
         TandemError: What the router told instead of a result.
     """
-    body: dict[str, Any] = {"repo": repo, "commit": commit, **({"prepare": True} if prepare else {})}
+    body: dict[str, Any] = {"repo": repo, "commit": commit, "prepare": prepare, "unsandboxed": unsandboxed}
     stream = client.open_stream("/v1/verify", body=body)
     try:
         for kind, data in _told(stream):

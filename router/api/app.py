@@ -164,7 +164,9 @@ async def _run_events(service: Service, run: RunId, after: int) -> AsyncIterator
 async def _verification(service: Service, wish: Verification) -> AsyncIterator[sse.Sent]:
     """Yield what verifying tells; a stream that has begun can only tell an error as an event."""
     try:
-        async with sse.owned(service.verify(wish.repo, wish.commit, prepare=wish.prepare)) as told:
+        async with sse.owned(
+            service.verify(wish.repo, wish.commit, prepare=wish.prepare, unsandboxed=wish.unsandboxed)
+        ) as told:
             async for kind, data in told:
                 yield sse.Sent(kind=kind, data=data)
     except TandemError as error:

@@ -70,6 +70,7 @@ class Verification(_Body):
     repo: _Path
     commit: Annotated[str, Field(min_length=1, max_length=1024)]
     prepare: bool = False
+    unsandboxed: bool = False
 
 
 _B = TypeVar("_B", bound=_Body)

@@ -69,7 +69,9 @@ class Service(Protocol):
         """Revert a merged run with a commit of its own."""
         ...
 
-    def verify(self, repo: str, commit: str, *, prepare: bool = False) -> AsyncIterator[tuple[str, dict[str, Json]]]:
+    def verify(
+        self, repo: str, commit: str, *, prepare: bool = False, unsandboxed: bool = False
+    ) -> AsyncIterator[tuple[str, dict[str, Json]]]:
         """Establish a commit's proof anew: progress, then one result."""
         ...
 
