@@ -21,6 +21,7 @@ from agents.context import Section
 from agents.personas import Persona
 from agents.replies import ReplyModel
 from graphs.phrases import phrase
+from graphs.records import question_of, reply_in, reply_out, report_event, report_in, report_out
 from graphs.state import State
 from tandem.ports import Checks, Guardrail, Models, Recorder, Repository
 from tandem.types import (
@@ -44,13 +45,9 @@ from tandem.types import (
     Sampling,
     Slot,
     Task,
-    TestResult,
-    ToolCall,
 )
 
 T = TypeVar("T", bound=ReplyModel)
-_OUTPUT_KEPT = 4000  # characters of a check's output that stay in the journal
-_MESSAGE_KEPT = 600  # characters of one failing test's message
 _TOKENS_EVERY_S = 0.1
 
 
@@ -130,9 +127,9 @@ class Team:
             reply = await self.models.complete(replace(request, attempt=attempt), self._show_tokens(step, persona.name))
             self.settings.took(persona.name, request.model, reply.total_ms / 1000)
             self._call_event("call.finished", step, request, reply)
-            return _reply_out(reply)
+            return reply_out(reply)
 
-        return _reply_in(await self.recorder.ask(step, "reply", _question(request), live))
+        return reply_in(await self.recorder.ask(step, "reply", question_of(request), live))
 
     def _call_event(self, kind: Any, step: str, request: CompleteRequest, reply: Reply | None = None) -> None:
         about: dict[str, Json] = {"step": step, "persona": request.persona, "model": request.model}
@@ -188,7 +185,7 @@ class Team:
         async def live(attempt: int) -> Json:
             self.recorder.emit("check.started", step=step, command=list(command), commit=commit, what=what)
             report = await self.checks.check(replace(request, attempt=attempt), self._progress(step))
-            self.recorder.emit("check.finished", step=step, what=what, **_report_event(report))
+            self.recorder.emit("check.finished", step=step, what=what, **report_event(report))
             return report_out(report)
 
         question: dict[str, Json] = {
@@ -260,52 +257,3 @@ class Team:
             return decision
         interrupt(asdict(question))
         raise AssertionError("interrupt() returned without an answer in the journal")
-
-
-def _question(request: CompleteRequest) -> dict[str, Json]:
-    return {
-        "persona": request.persona,
-        "turn": request.turn,
-        "model": request.model,
-        "messages": [[m.role, m.content] for m in request.messages],
-        "schema": cast("Json", request.schema),
-        "sampling": cast("Json", asdict(request.sampling)),
-        "context": request.context_tokens,
-    }
-
-
-def _reply_out(reply: Reply) -> Json:
-    return cast("Json", {**asdict(reply), "tool_calls": [asdict(c) for c in reply.tool_calls]})
-
-
-def _reply_in(value: Json) -> Reply:
-    data: dict[str, Any] = dict(cast("Any", value))
-    data["tool_calls"] = tuple(ToolCall(**c) for c in data["tool_calls"])
-    return Reply(**data)
-
-
-def report_out(report: CheckReport) -> Json:
-    """Return a report as the journal keeps it: outcomes whole, words cut."""
-    tests: list[Json] = [[t.id, t.outcome, t.file, t.message[:_MESSAGE_KEPT]] for t in report.tests]
-    rest = {k: v for k, v in asdict(report).items() if k not in ("tests", "output")}
-    return cast("Json", {**rest, "tests": tests, "output": report.output[-_OUTPUT_KEPT:]})
-
-
-def report_in(value: Json) -> CheckReport:
-    """Return the report the journal kept."""
-    data: dict[str, Any] = dict(cast("Any", value))
-    data["tests"] = tuple(TestResult(id=t[0], outcome=t[1], file=t[2], message=t[3]) for t in data["tests"])
-    return CheckReport(**data)
-
-
-def _report_event(report: CheckReport) -> dict[str, Json]:
-    failed = [t for t in report.tests if t.outcome in ("failed", "error")]
-    return {
-        "verdict": report.verdict,
-        "reason": report.reason,
-        "passed": sum(t.outcome == "passed" for t in report.tests),
-        "failed": len(failed),
-        "seconds": report.duration_s,
-        "sandbox": report.sandbox,
-        "failures": [{"id": t.id, "message": t.message[-300:]} for t in failed[:10]],
-    }

@@ -115,8 +115,8 @@ class Engine:
         while True:
             _, _, run_id = await self._queue.get()
             info = self.infos[run_id]
-            if info.state != "queued":
-                continue  # cancelled meanwhile
+            if info.state != "queued" or run_id in self._active:
+                continue  # cancelled meanwhile, or asked for twice
             task = self._active[run_id] = asyncio.create_task(self._execute(info))
             try:
                 await asyncio.wait([task])

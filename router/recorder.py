@@ -17,13 +17,14 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from router.journal import Entry, Journal
-from tandem.errors import Cancelled, ReplayDiffers, StaleApproval, TandemError
+from tandem.errors import Cancelled, ReplayDiffers, StaleApproval, TandemError, Unavailable
 from tandem.events import EventKind
 from tandem.faults import failpoint
 from tandem.types import Comment, Decision, Json, Question, RunId
 
 log = logging.getLogger(__name__)
 Emit = Callable[[EventKind, dict[str, Json]], None]
+AGAIN_S = (0.5, 2.0)  # pauses before asking again where nobody answered
 _LOOSE = frozenset(("state", "opened", "answered", "failed", "intent", "cut"))
 
 
@@ -52,7 +53,9 @@ class RunRecorder:
         self._tries: defaultdict[tuple[str, int], int] = defaultdict(int)
         for entry in entries:
             if entry.kind == "failed":
-                self._tries[entry.step, entry.ordinal] = entry.attempt
+                self._tries[entry.step, entry.ordinal] += 1
+        # What was left behind may still be kept somewhere under its request id: asking anew is another attempt.
+        self._cuts = sum(entry.kind == "cut" for entry in entries)
         self._opened = {e.step for e in entries if e.kind == "opened"}
         self._answers = {e.step: decision_in(e.value) for e in entries if e.kind == "answered"}
 
@@ -74,18 +77,24 @@ class RunRecorder:
         if recorded is not None:
             return recorded.value
         self._must_be_live(step, kind)
-        attempt = self._tries[key] + 1
-        try:
-            value = await live(attempt)
-        except Cancelled:
-            raise
-        except TandemError as error:
-            self._tries[key] = attempt
-            text: Json = {"class": type(error).__name__, "message": error.message[:2000]}
-            await self._append(key, "failed", asked, text, attempt)
-            raise
-        await self._append(key, kind, asked, value, attempt)
-        return value
+        for pause_s in (*AGAIN_S, None):
+            attempt = self._tries[key] + 1 + self._cuts
+            try:
+                value = await live(attempt)
+            except Cancelled:
+                raise
+            except TandemError as error:
+                self._tries[key] += 1
+                text: Json = {"class": type(error).__name__, "message": error.message[:2000]}
+                await self._append(key, "failed", asked, text, attempt)
+                if pause_s is None or not isinstance(error, Unavailable):
+                    raise
+                self.emit("note", text=f"{error.message}; trying again", level="warning")
+                await asyncio.sleep(pause_s)
+            else:
+                await self._append(key, kind, asked, value, attempt)
+                return value
+        raise AssertionError("unreachable")
 
     async def effect(self, step: str, kind: str, intent: Mapping[str, Json], do: Callable[[], Awaitable[Json]]) -> Json:
         """Do something outside once: intent before, result after."""
@@ -164,9 +173,19 @@ class RunRecorder:
         await self._cut(recorded)
         return None
 
-    async def _cut(self, first: Entry) -> None:
+    async def forget_last_step(self) -> None:
+        """Leave the last step's answers behind, because they led nowhere: asking again may get different ones."""
+        steps = [entry for entry in self._recorded.values() if entry.step]
+        last = max(steps, key=lambda entry: entry.id, default=None)
+        if last is not None:
+            first = min((e for e in steps if e.step == last.step), key=lambda entry: entry.id)
+            await self._cut(first, f"step {first.step!r} is done again, with fresh answers")
+
+    async def _cut(self, first: Entry, text: str = "") -> None:
         """Leave everything from `first` on behind: the workflow, a persona or the configuration has changed."""
-        text = f"from step {first.step!r} on this run is done again: its workflow, personas or configuration changed"
+        text = text or (
+            f"from step {first.step!r} on this run is done again: its workflow, personas or configuration changed"
+        )
         log.info("journal was cut", extra={"run_id": self._run_id, "step": first.step, "entry": first.id})
         self.emit("note", text=text, level="warning")
         await self._append(("", 0), "cut", "", first.id, 1)

@@ -26,7 +26,7 @@ from router.recorder import RunRecorder, decision_in, is_new
 from router.repository import OwnRepository
 from router.summary import RunInfo, detail, summary
 from tandem.config import Config
-from tandem.errors import BadInput, Conflict, NotFound, ReplayDiffers, ResourceExhausted
+from tandem.errors import BadInput, BadReply, Conflict, NotFound, ReplayDiffers, ResourceExhausted
 from tandem.events import RunEvent
 from tandem.ports import Guardrail
 from tandem.types import CommitId, Decision, Json, Limits, RunId, RunState
@@ -138,6 +138,9 @@ class Runs:
             return summary(info)
         if info.state not in RESUMABLE:
             raise Conflict(f"run {run_id} is {info.state}; there is nothing to go on with")
+        if info.error == BadReply.__name__:  # recorded answers nobody could use would only fail again
+            entries = await self._journal.entries(run_id)
+            await RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit).forget_last_step()
         await self._engine.enqueue(info)
         return summary(info)
 
@@ -178,7 +181,10 @@ class Runs:
         )
 
         async def do() -> Json:
-            return cast("Json", asdict(await repo.undo(commit, branch)))
+            done = await repo.undo(commit, branch)
+            if not done.merged:  # not recorded, so that it can be tried again
+                raise Conflict(done.message)
+            return cast("Json", asdict(done))
 
         done = cast(
             "dict[str, Json]", await recorder.effect("undo", "undone", {"commit": commit, "branch": branch}, do)

@@ -250,3 +250,23 @@ def test_a_model_server_at_fault_ends_in_words_and_the_run_can_go_on(
     fake.behaviour = team
     running.call("POST", f"/v1/runs/{run}/resume")
     assert running.wait(run, until=("waiting",))["question"]["kind"] == "approve"
+
+
+@pytest.mark.parametrize("stack", [NODE_TEAM], indirect=True)
+def test_a_run_that_failed_over_unusable_replies_gets_fresh_ones_on_resume(
+    stack: tuple[Stack, Team, FakeOllama], tmp_path: Path
+) -> None:
+    running, team, _ = stack
+    good = team.replies["plan"]
+    team.replies["plan"] = ["I would rather not."]
+    run = running.submit(repository(tmp_path / "repo", NODE), "Two digits, please")
+    body = running.wait(run)
+    assert (body["state"], body["error"]) == ("failed", "BadReply"), body["message"]
+    assert "Planner" in body["message"]
+    team.replies["plan"] = good
+    running.call("POST", f"/v1/runs/{run}/resume")
+    assert running.wait(run, until=("waiting",))["question"]["kind"] == "approve"
+    running.answer(run, "approve")
+    assert running.wait(run, until=("merged",))["state"] == "merged"
+    status, replayed = running.call("POST", f"/v1/runs/{run}/replay")
+    assert (status, replayed["same"]) == (200, True), replayed

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import router.recorder as recorder_module
 from router.journal import Entry, Journal, RunRow
 from router.recorder import RunRecorder, is_new
 from tandem.errors import ReplayDiffers, StaleApproval, Unavailable
@@ -62,14 +63,17 @@ def test_an_answered_question_is_not_asked_again(tmp_path: Path) -> None:
     assert with_bench(tmp_path, scenario).asked == [1, 1]
 
 
-def test_a_failed_question_is_asked_again_under_the_next_attempt(tmp_path: Path) -> None:
-    async def scenario(bench: Bench) -> None:
-        for _ in range(2):
-            with pytest.raises(Unavailable):
-                await (await bench.recorder()).ask("plan.1", "reply", {}, bench.live("broken"))
-        assert await (await bench.recorder()).ask("plan.1", "reply", {}, bench.live("well")) == "well"
+def test_a_failed_question_is_asked_again_under_the_next_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "AGAIN_S", (0.0, 0.0))
 
-    assert with_bench(tmp_path, scenario).asked == [1, 2, 3]
+    async def scenario(bench: Bench) -> None:
+        with pytest.raises(Unavailable):
+            await (await bench.recorder()).ask("plan.1", "reply", {}, bench.live("broken", "broken", "broken"))
+        assert await (await bench.recorder()).ask("plan.1", "reply", {}, bench.live("broken", "well")) == "well"
+
+    assert with_bench(tmp_path, scenario).asked == [1, 2, 3, 4, 5]
 
 
 def test_another_question_cuts_the_journal_and_says_so(tmp_path: Path) -> None:
@@ -85,6 +89,20 @@ def test_another_question_cuts_the_journal_and_says_so(tmp_path: Path) -> None:
 
     told = with_bench(tmp_path, scenario).told
     assert any("from step 'plan.1' on" in str(data.get("text")) for kind, data in told if kind == "note")
+
+
+def test_a_step_whose_answers_led_nowhere_can_be_asked_again_as_another_attempt(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        first = await bench.recorder()
+        await first.ask("plan.1", "reply", {}, bench.live("a plan"))
+        await first.ask("code.1", "reply", {}, bench.live("rubbish"))
+        await first.ask("code.1", "reply", {}, bench.live("rubbish again"))
+        await (await bench.recorder()).forget_last_step()
+        again = await bench.recorder()
+        assert await again.ask("plan.1", "reply", {}, bench.live()) == "a plan"
+        assert await again.ask("code.1", "reply", {}, bench.live("sense")) == "sense"
+
+    assert with_bench(tmp_path, scenario).asked == [1, 1, 1, 2]
 
 
 def test_offline_the_first_difference_is_named(tmp_path: Path) -> None:
