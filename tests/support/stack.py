@@ -72,6 +72,7 @@ class Stack:
             if status == 200 and body["ready"] and body.get("nodes"):
                 return
             time.sleep(0.05)
+        self.stop()
         raise AssertionError(f"the router was not ready within 60 s:\n{self.log()}")
 
     def log(self) -> str:
