@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 from langgraph.runtime import Runtime
 
@@ -15,7 +16,7 @@ from graphs.state import State, enter
 from graphs.team import Team
 from tandem import proof
 from tandem.detect import CheckPlan, adapter_for, detect_check, is_test_file, parse_command
-from tandem.errors import BadInput, BadReply
+from tandem.errors import BadReply
 from tandem.types import CommitId, Edit
 
 SPECIFY_TRIES = 2  # times the tester may try to write tests that fail on the base
@@ -57,9 +58,13 @@ async def prepare(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         found = await find_check(team)
         if found is None:
             return {"visits": visits, "check": {}, **_without_check(state)}
-        check = {"command": list(found.command), "adapter": found.adapter, "why": found.why}
+        check = _check_in(found)
         return {"visits": visits, "check": check, **await _environment(team, step, {**state, "check": check})}
     return {"visits": visits, **await _environment(team, step, state)}
+
+
+def _check_in(found: CheckPlan) -> dict[str, Any]:
+    return {"command": list(found.command), "adapter": found.adapter, "why": found.why}
 
 
 def _without_check(state: State) -> dict[str, Any]:
@@ -81,14 +86,14 @@ async def _environment(team: Team, step: str, state: Any) -> dict[str, Any]:
     return {"needs": list(environment.files)}
 
 
-async def find_check(team: Team) -> CheckPlan | None:
-    """Return how to test the repository: the lead's command, else what its files show."""
+async def find_check(team: Team, new: Mapping[str, str] = MappingProxyType({})) -> CheckPlan | None:
+    """Return how to test the repository: the lead's command, else what its files, and `new` ones, show."""
     if team.task.check:
         command = parse_command(team.task.check)
         return CheckPlan(command=command, adapter=adapter_for(command), why="--check")
     files = await team.repo.files(team.task.base)
     texts = {path: await team.repo.read(team.task.base, path) for path in files if views.tells_how_to_test(path)}
-    return detect_check(files, texts.get)
+    return detect_check(sorted({*files, *new}), {**texts, **new}.get)
 
 
 async def ask_prepare(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
@@ -123,6 +128,9 @@ async def specify(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     trouble = ""
     for _ in range(SPECIFY_TRIES):
         said = await team.speak(step, "tester", Tests, await _tester_sections(team, state, trouble))
+        if (check := await _fitting_check(team, state, said)) != state["check"]:
+            state = cast("State", {**state, "check": check})
+            base_report = await team.check(step, state, team.task.base, "base")
         try:
             tried = await write_tests(team, state, step, said, base_report)
         except BadReply as error:
@@ -138,9 +146,19 @@ async def specify(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
                 "red_report": tried.report,
                 "base_report": base_report,
                 "base": team.task.base,
+                "check": state["check"],
             }
         trouble = tried.result.reason
     return {"visits": visits, "stuck": f"no test failed on the base for the right reason: {trouble}", "round": 0}
+
+
+async def _fitting_check(team: Team, state: State, said: Tests) -> dict[str, Any]:
+    """Return how to run the first tests a repository ever gets: where they lie decides; else what was found before."""
+    adapter = state["check"]["adapter"]
+    if adapter == "plain" or any(is_test_file(path, adapter) for path in await team.repo.files(team.task.base)):
+        return state["check"]
+    found = await find_check(team, {file.path: file.content for file in said.files})
+    return _check_in(found) if found and found.adapter == adapter else state["check"]
 
 
 async def write_tests(team: Team, state: State, step: str, said: Tests, base_report: str) -> _Attempt:
@@ -181,8 +199,3 @@ async def _tester_sections(team: Team, state: State, trouble: str) -> Sequence[S
         Section(title="How tests are run", text=views.how_tests_run(state), keep=9, data=False),
         Section(title="what was wrong with your last tests", text=trouble, keep=9),
     ]
-
-
-def check_remedy(error: BadInput) -> str:
-    """Return the words for a check command nobody can run."""
-    return f"{error}; give another with --check"
