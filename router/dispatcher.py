@@ -17,11 +17,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import grpc
 from grpc import aio
 
 from router import gittunnel, placement
 from tandem import __version__, wire
-from tandem.errors import TandemError, Unavailable
+from tandem.errors import DeadlineExceeded, TandemError, Unavailable
 from tandem.ports import OnChunk, OnProgress
 from tandem.types import (
     CheckReport,
@@ -57,12 +58,20 @@ class Node:
         self.stub: Any = WorkerServiceStub(self.channel)
         self.has: set[tuple[str, str]] = set()  # (repository, commit) pushed over this connection
         self._info: NodeInfo | None = None
-        self._asked_at = 0.0
+        self._asked_at = -FRESH_S
 
     @classmethod
     def at_socket(cls, path: Path) -> Node:
         """Return the worker that listens on an owner-only Unix socket."""
         return cls(f"unix:{path}", "local")
+
+    def known(self) -> NodeInfo | None:
+        """Return what the node said a moment ago, or None where it has to be asked."""
+        return self._info if time.monotonic() - self._asked_at < FRESH_S else None
+
+    def doubt(self) -> None:
+        """Ask the node anew before the next call: its connection broke, and another process may listen there now."""
+        self._asked_at = -FRESH_S
 
     async def describe(self, *, fresh: bool = False) -> NodeInfo:
         """Return what the node says it is, asked at most every few seconds.
@@ -71,14 +80,17 @@ class Node:
             Unavailable: It does not answer.
             VersionSkew: It speaks another protocol.
         """
+        known = None if fresh else self.known()
+        if known is not None:
+            return known
         now = time.monotonic()
-        if self._info is not None and not fresh and now - self._asked_at < FRESH_S:
-            return self._info
         request = pb.DescribeRequest(protocol=wire.PROTOCOL, version=__version__)
         try:
             answer = await self.stub.Describe(request, timeout=DESCRIBE_S, wait_for_ready=True)
         except aio.AioRpcError as error:
             self._info = None
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise Unavailable(f"worker {self.name} did not say what it is within {DESCRIBE_S:g} s") from error
             raise wire.error_in(error, f"worker {self.name}") from error
         info = wire.node_in(answer)
         if self._info is not None and self._info.boot_id != info.boot_id:
@@ -98,30 +110,41 @@ class Dispatcher:
         """Return what every node that answers says it is."""
         return [info for info in await self._described(fresh=True) if info is not None]
 
-    async def _described(self, *, fresh: bool = False) -> list[NodeInfo | None]:
+    async def _described(self, *, fresh: bool = False) -> Sequence[NodeInfo | None]:
+        known = [node.known() for node in self._nodes]
+        if not fresh and None not in known:  # nearly every call; tasks would cost it more than the wire does
+            return known
         found = await asyncio.gather(*(node.describe(fresh=fresh) for node in self._nodes), return_exceptions=True)
+        infos = [info if isinstance(info, NodeInfo) else None for info in found]
         for error in found:
-            if isinstance(error, BaseException) and not isinstance(error, Unavailable):
+            if not isinstance(error, NodeInfo | TandemError):
                 raise error
-        return [info if isinstance(info, NodeInfo) else None for info in found]
+            if isinstance(error, TandemError) and not isinstance(error, Unavailable) and not any(infos):
+                raise error  # a node of another version is worth a word only where no other does the work
+        return infos
 
     async def complete(self, request: CompleteRequest, on_chunk: OnChunk) -> Reply:
-        """Return the reply; pieces go to `on_chunk`, each character once, whatever happens to the connection."""
-        held = 0
-        seen: Node | None = None
+        """Return the reply; pieces go to `on_chunk`, each character once, whatever happens to the connection.
+
+        Where the worker itself was lost, another begins anew, and so do the offsets.
+        """
+        held, told_by = 0, ""
 
         async def once(node: Node, left_s: float) -> Reply | None:
-            nonlocal held, seen
-            if seen is not node:
-                held, seen = 0, node  # another worker starts from the beginning
+            nonlocal held, told_by
+            info = await node.describe()
+            if told_by != info.boot_id:  # another process asks its model anew, and no model repeats itself
+                held, told_by = 0, info.boot_id
             call = node.stub.Complete(wire.complete_out(request, resume_offset=held), timeout=left_s)
+            reply: Reply | None = None
             async with _call(call, node, request.request_id):
-                async for response in call:
+                async for response in call:  # to its end: breaking a stream off costs both sides more than its status
                     if response.HasField("reply"):
-                        return wire.reply_in(response.reply)
-                    on_chunk(Chunk(offset=response.chunk.offset, text=response.chunk.text))
-                    held = response.chunk.offset + len(response.chunk.text)
-            return None
+                        reply = wire.reply_in(response.reply)
+                    else:
+                        on_chunk(Chunk(offset=response.chunk.offset, text=response.chunk.text))
+                        held = response.chunk.offset + len(response.chunk.text)
+            return reply
 
         async def place() -> Node:
             try:
@@ -182,21 +205,29 @@ class Dispatcher:
 
         Raises:
             Unavailable: The worker stayed away.
+            DeadlineExceeded: The time is up.
         """
         end = time.monotonic() + deadline_s
         for retry in range(RETRIES + 1):
             node: Node | None = None
             try:
-                node = await place()
+                async with asyncio.timeout(end - time.monotonic()):
+                    node = await place()
                 result = await once(node, max(end - time.monotonic(), 0.1))
                 if result is not None:
                     return result
                 raise Unavailable(f"worker {node.name} ended its answer without a result")
+            except TimeoutError as error:
+                raise DeadlineExceeded(
+                    f"no worker answered within the {deadline_s:g} s of this call; `tandem doctor` finds out why"
+                ) from error
             except Unavailable as error:
                 pause_s = BACKOFF_S[min(retry, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
                 lost = isinstance(error.__cause__, aio.AioRpcError) and not _named(error.__cause__)
                 if retry == RETRIES or not lost or time.monotonic() + pause_s > end:
                     raise
+                if node is not None:
+                    node.doubt()
                 log.warning("call is tried again", extra={"node": node.name if node else "", "why": error.message})
                 await asyncio.sleep(pause_s)
         raise AssertionError("unreachable")

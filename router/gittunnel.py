@@ -38,7 +38,7 @@ async def push(git_dir: Path, commit: str, repo_id: str, stub: Any, *, node: str
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                await _carry(stub, repo_id, reader, writer)
+                await _carry(stub, repo_id, reader, writer, timeout_s)
             except aio.AioRpcError as error:
                 failed.append(wire.error_in(error, node))
                 cause.append(error)
@@ -71,13 +71,15 @@ def _escaped(part: str) -> str:
     return part.replace("%", "%%").replace(" ", "% ")
 
 
-async def _carry(stub: Any, repo_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _carry(
+    stub: Any, repo_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout_s: float
+) -> None:
     async def sent() -> AsyncIterator[pb.GitRequest]:
         yield pb.GitRequest(open=pb.GitOpen(repo_id=repo_id, service="git-receive-pack"))
         while piece := await reader.read(wire.DATA_BYTES):
             yield pb.GitRequest(data=piece)
 
-    call = stub.Git(sent())
+    call = stub.Git(sent(), timeout=timeout_s)
     try:
         async for response in call:
             writer.write(response.data)

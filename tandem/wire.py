@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, cast, get_args
 
 import grpc
@@ -61,9 +62,12 @@ def header_out(
     )
 
 
-def _one_of(value: str, allowed: object, what: str) -> Any:
-    if value not in get_args(allowed):
-        raise errors.BadInput(f"{what} is {value!r}; it must be one of {', '.join(get_args(allowed))}")
+_members = cache(get_args)
+
+
+def _one_of(value: str, allowed: Any, what: str) -> Any:
+    if value not in _members(allowed):
+        raise errors.BadInput(f"{what} is {value!r}; it must be one of {', '.join(_members(allowed))}")
     return value
 
 

@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, NoReturn
 from tandem import __version__
 from tandem.config import Config, load
 from tandem.errors import AlreadyRunning, BadConfig, TandemError
-from tandem.paths import private_dir, socket_path, state_dir
+from tandem.paths import SOCKET_PATH_MAX, private_dir, socket_path, state_dir
 from tandem.telemetry import start_logging
 
 if TYPE_CHECKING:
+    from grpc import aio
+
     from worker.servicer import Offer
 
 GRACE_S = 3.0  # for calls under way when asked to leave
@@ -77,7 +79,6 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
     from tandem.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
     from worker.servicer import Servicer
 
-    private_dir(socket_file.parent)
     _free(socket_file)
     servicer = Servicer(await _offer(config, state, name))
     server = aio.server(options=wire.SERVER_OPTIONS)
@@ -85,13 +86,12 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)  # pyright: ignore[reportUnknownMemberType] - no types
     await health.set("", health_pb2.HealthCheckResponse.SERVING)
-    if not server.add_insecure_port(f"unix:{socket_file}"):
-        raise BadConfig(f"cannot listen on {socket_file}; name another with --socket")
+    leave = _leave_when_told(lifeline=lifeline)  # before anybody can know that there is a worker to stop
+    _listen(server, socket_file)
     await server.start()
-    socket_file.chmod(0o600)
     print(json.dumps({"ready": True, "socket": str(socket_file), "name": name}), flush=True)
     try:
-        await _told_to_leave(lifeline=lifeline)
+        await leave.wait()
     finally:
         await server.stop(GRACE_S)
         await servicer.close()
@@ -145,13 +145,35 @@ def _wants_ollama(config: Config) -> bool:
     return any(not name.startswith("rehearsal/") for name in (config.models.router, config.models.worker))
 
 
+def _listen(server: aio.Server, socket_file: Path) -> None:
+    """Bind the socket, its owner's alone from its first moment."""
+    before = os.umask(0o177)
+    try:
+        bound = server.add_insecure_port(f"unix:{socket_file}")
+    except RuntimeError:  # gRPC's own words name neither the path nor the cause
+        bound = 0
+    finally:
+        os.umask(before)
+    if not bound:
+        raise BadConfig(f"cannot listen on {socket_file}; name another with --socket")
+
+
 def _free(socket_file: Path) -> None:
-    """Remove a socket nobody listens on.
+    """Make room for the socket: its folder, if there is none, and nobody's socket in it.
+
+    A folder that is there stays as it is, because it may be anybody's, `/tmp` even.
 
     Raises:
         AlreadyRunning: Somebody does.
-        BadConfig: It is something else than a socket.
+        BadConfig: Something else than a socket is there, or its path is too long.
     """
+    size = len(os.fsencode(socket_file))
+    if size > SOCKET_PATH_MAX:
+        raise BadConfig(
+            f"{socket_file} has {size} bytes and a socket's path may have {SOCKET_PATH_MAX}; name another with --socket"
+        )
+    if not socket_file.parent.exists():
+        private_dir(socket_file.parent)
     if not socket_file.exists():
         return
     if not socket_file.is_socket():
@@ -170,14 +192,15 @@ def _free(socket_file: Path) -> None:
         probe.close()
 
 
-async def _told_to_leave(*, lifeline: bool) -> None:
+def _leave_when_told(*, lifeline: bool) -> asyncio.Event:
+    """Return what is set once a signal comes or the lifeline ends."""
     leave = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave.set)
     if lifeline:
         loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 4096) or leave.set())
-    await leave.wait()
+    return leave
 
 
 if __name__ == "__main__":

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from dataclasses import dataclass
+import os
+import stat
 from pathlib import Path, PurePosixPath
 
 from tandem.entry import APP_ROOT
 from tandem.errors import BadInput, NoSandbox
 from tandem.ports import OnProgress
-from tandem.types import Adapter, CheckReport, CheckRequest
+from tandem.types import CheckReport, CheckRequest
 from worker import gittunnel, judge, sandbox
+from worker.adapters import Plan, plan
 from worker.environments import Environments, Toolchain
 from worker.sandbox.ladder import UNSANDBOXED
 from worker.sandbox.spec import OUT, REPORTERS, TREE, Mount, SandboxSpec
-from worker.workspace import Workspace, workspace
+from worker.workspace import Workspace, sweep, workspace
 
 log = logging.getLogger(__name__)
 _REPORTERS = APP_ROOT / "worker" / "reporters"
 _OUTPUT_TAIL = 16 << 10  # characters of output in a report
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What an adapter runs, and where its report will be."""
-
-    argv: tuple[str, ...]
-    report: str
 
 
 class Checker:
@@ -37,6 +32,9 @@ class Checker:
         self._node = node_name
         self._rung = rung
         self._environments = Environments(state, rung)
+        swept = sweep(state / "tmp")
+        if swept:
+            log.info("leftovers of a killed worker removed", extra={"folders": swept})
 
     async def check(self, request: CheckRequest, on_progress: OnProgress) -> CheckReport:
         """Run the command over the tree and return what it showed.
@@ -45,31 +43,33 @@ class Checker:
             NoSandbox: No sandbox works here, and the request does not allow to go without.
             BadInput: The folder or the command is none.
             NotFound: The commit or the environment is not here.
+            ResourceExhausted: The tree is larger than a check takes.
         """
         rung = self._choose(request)
-        if not request.command:
-            raise BadInput("the check command is empty; name one with --check")
+        planned = plan(request.adapter, request.command)
         git_dir = gittunnel.git_dir(self._state, request.repo_id)
         async with workspace(self._state, git_dir, request.commit) as space:
             if space.left_out:
                 on_progress("tree", f"left out of the tree: {', '.join(space.left_out[:5])}")
             on_progress("check", " ".join(request.command))
-            toolchain = self._environments.toolchain(request.environment, space.tree)
-            plan = _plan(request.adapter, request.command)
-            result = await sandbox.run(rung, self._spec(request, space, toolchain, plan))
-            report = _report(space.out / plan.report) if plan.report else None
+            folder = _folder(space.tree, request.folder)
+            toolchain = self._environments.toolchain(request.environment, space.tree, folder)
+            spec = _spec(request, space, toolchain, planned, folder)
+            result = await _run(rung, spec)
+            report = await asyncio.to_thread(_report, space.out / planned.report) if planned.report else None
+        roots = [str(mount.source) for mount in spec.mounts]
         if result.breach:
             reason = judge.breach_reason(result.breach, request.limits)
             found = judge.Verdict(verdict="resource limit", reason=reason, tests=())
         else:
-            found = judge.judge(request.adapter, result.exit_code, report)
+            found = judge.judge(request.adapter, result.exit_code, report, folder=folder, roots=roots)
         log.info("check finished", extra={"run_id": request.run_id, "verdict": found.verdict, "reason": found.reason})
         return CheckReport(
             verdict=found.verdict,
             reason=found.reason,
             exit_code=result.exit_code,
             tests=found.tests,
-            output=result.output[-_OUTPUT_TAIL:],
+            output=judge.without_places(result.output, roots)[-_OUTPUT_TAIL:],
             duration_s=result.duration_s,
             adapter=request.adapter,
             sandbox=rung.name,
@@ -83,64 +83,53 @@ class Checker:
             return UNSANDBOXED
         raise NoSandbox(f"no sandbox works on {self._node}, so no test was run. {self._rung.remedy}")
 
-    def _spec(self, request: CheckRequest, space: Workspace, toolchain: Toolchain, plan: _Plan) -> SandboxSpec:
-        return SandboxSpec(
-            argv=toolchain.resolve(plan.argv),
-            cwd=_inside(request.folder),
-            mounts=(
-                Mount(source=space.tree, target=TREE, writable=True),
-                Mount(source=space.out, target=OUT, writable=True),
-                Mount(source=_REPORTERS, target=REPORTERS),
-                *toolchain.mounts,
-            ),
-            limits=request.limits,
-            env=toolchain.env,
-        )
+
+def _spec(request: CheckRequest, space: Workspace, toolchain: Toolchain, planned: Plan, folder: str) -> SandboxSpec:
+    return SandboxSpec(
+        argv=toolchain.resolve(planned.argv),
+        cwd="/".join(part for part in (TREE, folder) if part),
+        mounts=(
+            Mount(source=space.tree, target=TREE, writable=True),
+            Mount(source=space.out, target=OUT, writable=True),
+            Mount(source=_REPORTERS, target=REPORTERS),
+            *toolchain.mounts,
+        ),
+        limits=request.limits,
+        env={**toolchain.env, **planned.env},
+    )
 
 
-def _inside(folder: str) -> str:
-    parts = PurePosixPath(folder).parts
+async def _run(rung: sandbox.Rung, spec: SandboxSpec) -> sandbox.SandboxResult:
+    try:
+        return await sandbox.run(rung, spec)
+    except FileNotFoundError as error:
+        raise NoSandbox(f"the sandbox {rung.name!r} is gone ({error.filename}); install it again") from error
+
+
+def _folder(tree: Path, folder: str) -> str:
+    """Return a folder of the tree as a relative path, "" for its top.
+
+    Raises:
+        BadInput: There is none, or a link is on the way to it.
+    """
+    parts = PurePosixPath(folder.strip("/")).parts
     if folder.startswith("/") or ".." in parts:
         raise BadInput(f"the folder {folder!r} leads out of the tree")
-    return "/".join((TREE, *parts))
-
-
-def _plan(adapter: Adapter, command: tuple[str, ...]) -> _Plan:
-    """Return the command with what makes it write a report."""
-    match adapter:
-        case "pytest":
-            flags = (
-                "-o",
-                "junit_family=xunit1",
-                f"--junitxml={OUT}/report.xml",
-                "-p",
-                "no:cacheprovider",
-                "--color=no",
-            )
-            return _Plan(argv=(*command, *flags), report="report.xml")
-        case "unittest":
-            at = command.index("unittest") + 1
-            rest = command[at:] or ("discover",)
-            python = command[:1]
-            script = f"{REPORTERS}/unittest_report.py"
-            return _Plan(argv=(*python, script, f"{OUT}/report.json", *rest), report="report.json")
-        case "node":
-            at = command.index("--test") + 1
-            flags = (
-                f"--test-reporter={REPORTERS}/node_report.mjs",
-                f"--test-reporter-destination={OUT}/report.jsonl",
-                "--test-reporter=spec",
-                "--test-reporter-destination=stdout",
-            )
-            return _Plan(argv=(*command[:at], *flags, *command[at:]), report="report.jsonl")
-        case "plain":
-            return _Plan(argv=command, report="")
+    place = tree
+    for part in parts:
+        place = place / part
+        if place.is_symlink() or not place.is_dir():
+            raise BadInput(f"the tree has no folder {folder!r}")
+    return "/".join(parts)
 
 
 def _report(path: Path) -> bytes | None:
-    """Return a report's bytes; a link or anything but a file is none."""
-    if path.is_symlink() or not path.is_file():
+    """Return a report's bytes; a link or anything but a file is none. One that is too large is cut, and will not parse."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
         return None
-    if path.stat().st_size > judge.REPORT_BYTES_MAX:
-        return b""
-    return path.read_bytes()
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return file.read(judge.REPORT_BYTES_MAX + 1)

@@ -13,50 +13,33 @@ import logging
 import os
 import platform
 import re
-import shutil
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
-from tandem.errors import BadInput, NoSandbox, NotFound, Unavailable
+from tandem.errors import NoSandbox, NotFound
+from tandem.faults import failpoint
 from tandem.git import git
 from tandem.paths import home_dir
 from tandem.ports import OnProgress
 from tandem.types import Environment, Limits, PrepareRequest
-from worker import gittunnel, sandbox
-from worker.requirements import Needs, candidates, needs
-from worker.sandbox.bubblewrap import base_python, toolchain_roots
+from worker import gittunnel, installers, registries, sandbox
+from worker.adapters import is_python
+from worker.requirements import Needs, candidates, included, needs
 from worker.sandbox.spec import ENV, HOME, TREE, Mount, SandboxSpec
+from worker.sandbox.toolchains import base_python, node_program, toolchain_bins
+from worker.workspace import scratch
 
 log = logging.getLogger(__name__)
 MARK = "environment.json"  # written last; a folder without it is not an environment
 _FILE_BYTES_MAX = 4 << 20
-_BUILD = Limits(wall_s=900, memory_bytes=4 << 30, processes=512, output_bytes=64 << 20)
-_PROGRESS_S = 0.5
-_SETTINGS = re.compile(
-    r"PIP_\w+|(?:npm_config|NPM_CONFIG)_(?:registry|cafile|strict_ssl)|SSL_CERT_(?:FILE|DIR)|\w+_proxy|\w+_PROXY"
-)
-_NO_NETWORK = re.compile(
-    r"name resolution|NewConnectionError|Connection refused|Network is unreachable|ENOTFOUND|ECONNREFUSED|EAI_AGAIN"
-    r"|ETIMEDOUT|ENETUNREACH|ConnectTimeout|CERTIFICATE_VERIFY_FAILED",
-    re.IGNORECASE,
-)
-_PYTHON = """set -e
-"$1" -m venv "$2"
-shift
-env="$1"; shift
-exec "$env/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off "$@"
-"""
-_NODE = """set -e
-cp /build/package*.json "$1"
-cd "$1"
-if [ -e package-lock.json ]; then verb=ci; else verb="install --no-package-lock"; fi
-exec npm $verb --ignore-scripts --no-audit --no-fund --no-update-notifier --cache /tmp/npm
-"""
+_FILES_MAX = 100  # requirement files that are read
+_BUILD = Limits(memory_bytes=8 << 30, processes=512, output_bytes=64 << 20)
+_BUILD_HOME = "/build-home"  # on disk: wheels may be larger than the memory a sandbox's HOME is made of
+_LAYOUT = 2  # part of every key; a change to how environments are built makes all of them anew
 Kind = Literal["none", "python", "node"]
 
 
@@ -70,9 +53,7 @@ class Toolchain:
 
     def resolve(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         """Return a command with `python` in its first place made the right one."""
-        if re.fullmatch(r"python(3(\.\d+)?)?", argv[0]):
-            return (self.python, *argv[1:])
-        return argv
+        return (self.python, *argv[1:]) if is_python(argv[0]) else argv
 
 
 class Environments:
@@ -89,8 +70,9 @@ class Environments:
 
         Raises:
             NotFound: The commit is not here.
-            Unavailable: A registry cannot be reached.
+            Unavailable: A registry cannot be reached, or the installer is missing.
             BadInput: What the files ask for cannot be installed.
+            DeadlineExceeded, ResourceExhausted: Installing took more than it may.
             NoSandbox: No sandbox works here, and installers run in one or not at all.
         """
         wanted = needs(await self._texts(request), request.adapter)
@@ -108,16 +90,21 @@ class Environments:
 
     async def _texts(self, request: PrepareRequest) -> dict[str, str]:
         git_dir = gittunnel.git_dir(self._state, request.repo_id)
-        where = f"{request.commit}:{request.folder.strip('/')}" if request.folder.strip("/") else request.commit
+        folder = request.folder.strip("/")
+        where = f"{request.commit}:{folder}" if folder else request.commit
         listed = await git("ls-tree", "-rz", "--name-only", "--full-tree", where, git_dir=git_dir, check=False)
         if listed.returncode:
             raise NotFound(f"commit {request.commit[:10]} is not on this worker; the router pushes it first")
+        names = listed.stdout.decode("utf-8", "replace").split("\0")
         texts: dict[str, str] = {}
-        prefix = f"{request.folder.strip('/')}/" if request.folder.strip("/") else ""
-        for path in candidates(listed.stdout.decode("utf-8", "replace").split("\0")):
-            blob = await git("cat-file", "blob", f"{request.commit}:{prefix}{path}", git_dir=git_dir, check=False)
-            if blob.returncode == 0 and len(blob.stdout) <= _FILE_BYTES_MAX:
-                texts[path] = blob.stdout.decode("utf-8", "replace")
+        wanted = candidates(names)
+        while wanted and len(texts) < _FILES_MAX:
+            for path in wanted:
+                place = f"{request.commit}:{folder}/{path}" if folder else f"{request.commit}:{path}"
+                blob = await git("cat-file", "blob", place, git_dir=git_dir, check=False)
+                if blob.returncode == 0 and len(blob.stdout) <= _FILE_BYTES_MAX:
+                    texts[path] = blob.stdout.decode("utf-8", "replace")
+            wanted = [path for path in included(texts) if path in names and path not in wanted]
         return texts
 
     async def _build(self, key: str, wanted: Needs, request: PrepareRequest, on_progress: OnProgress) -> Environment:
@@ -125,87 +112,85 @@ class Environments:
             raise NoSandbox(f"installers run in a sandbox or not at all. {self._rung.remedy}")
         started = time.monotonic()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        building = self._folder / f".building-{uuid.uuid4().hex}"
-        source, target = building / "build", building / "env"
-        try:
-            for path, text in wanted.files.items():
-                (source / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                (source / path).write_text(text, "utf-8")
-            source.mkdir(exist_ok=True)
+        with scratch(self._state / "tmp") as building:
+            target = building / "env"
             target.mkdir(mode=0o700)
-            await self._install(wanted, source, target, request.wall_s, on_progress)
+            await self._install(wanted, building, request.wall_s, on_progress)
             (target / MARK).write_text(json.dumps({"kind": wanted.kind, "files": list(wanted.named)}))
-            target.rename(self._folder / key)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, building, ignore_errors=True)
+            failpoint("worker.environment")
+            try:
+                target.rename(self._folder / key)
+            except OSError:
+                if not (self._folder / key / MARK).exists():  # else another worker was quicker, with the same content
+                    raise
         seconds = round(time.monotonic() - started, 1)
         log.info("environment built", extra={"key": key, "kind": wanted.kind, "seconds": seconds})
         return Environment(key=key, kind=wanted.kind, files=wanted.named, built_s=seconds)
 
-    async def _install(self, wanted: Needs, source: Path, target: Path, wall_s: float, on_progress: OnProgress) -> None:
-        if wanted.kind == "python":
-            listed = tuple(part for path in wanted.install for part in ("-r", f"/build/{path}"))
-            argv = ("/bin/sh", "-c", _PYTHON, "install", base_python(), ENV, *listed, *wanted.packages)
-        else:
-            argv = ("/bin/sh", "-c", _NODE, "install", ENV)
+    async def _install(self, wanted: Needs, building: Path, wall_s: float, on_progress: OnProgress) -> None:
+        folders = {"/build": building / "build", ENV: building / "env", _BUILD_HOME: building / "home"}
+        allowed = registries.settings(os.environ, home_dir())
+        installers.fill(folders["/build"], wanted.files)
+        installers.fill(folders[_BUILD_HOME], allowed.files)
+        (folders[_BUILD_HOME] / "scratch").mkdir()
+        home = {"HOME": _BUILD_HOME, "TMPDIR": f"{_BUILD_HOME}/scratch", "XDG_CONFIG_HOME": f"{_BUILD_HOME}/.config"}
         spec = SandboxSpec(
-            argv=argv,
+            argv=("/bin/sh", "-c", installers.script(wanted)),
             cwd="/build",
             mounts=(
-                Mount(source=source, target="/build"),
-                Mount(source=target, target=ENV, writable=True),
-                *_registry_files(),
+                *(Mount(source=folder, target=name, writable=name != "/build") for name, folder in folders.items()),
+                *allowed.mounts,
             ),
-            limits=Limits(
-                wall_s=wall_s,
-                memory_bytes=_BUILD.memory_bytes,
-                processes=_BUILD.processes,
-                output_bytes=_BUILD.output_bytes,
-            ),
-            env=_base_env(_path("/bin")) | {k: v for k, v in os.environ.items() if _SETTINGS.fullmatch(k)},
+            limits=replace(_BUILD, wall_s=wall_s),
+            env={**_base_env(_path()), **allowed.env, **home},
             network=True,
         )
-        result = await sandbox.run(self._rung, spec, on_output=_spoken(on_progress))
-        if result.exit_code == 0:
-            return
-        end = "\n".join(result.output.rstrip().splitlines()[-8:])
-        names = ", ".join(wanted.named)
-        if result.breach:
-            raise BadInput(f"installing what {names} asks for was stopped: {result.breach} (prepare.wall_s)\n{end}")
-        if _NO_NETWORK.search(result.output):
-            raise Unavailable(f"the package registry cannot be reached to install what {names} asks for\n{end}")
-        raise BadInput(f"what {names} asks for cannot be installed; mend it, or go on without\n{end}")
+        tool = "pip" if wanted.kind == "python" else "npm"
+        result = await sandbox.run(self._rung, spec, on_output=installers.spoken(tool, on_progress))
+        if result.exit_code != 0:
+            raise installers.trouble(result, ", ".join(wanted.named), wall_s)
 
-    def toolchain(self, key: str, tree: Path) -> Toolchain:
-        """Return what Check needs to run a tree's tests with an environment; `key` is empty for none.
+    def toolchain(self, key: str, tree: Path, folder: str = "") -> Toolchain:
+        """Return what Check needs to run the tests in a tree's `folder` with an environment; `key` is empty for none.
 
         Raises:
             NotFound: That environment is not here.
         """
         if not key:
-            python = base_python()
-            return Toolchain(mounts=(), env=_base_env(_path(str(Path(python).parent))) | _source(tree), python=python)
-        folder = self._folder / key
-        if not re.fullmatch(r"[0-9a-f]{32}", key) or not (folder / MARK).exists():
+            env = _base_env(_path()) | _source(tree, folder)
+            return Toolchain(mounts=(), env=env, python=base_python())
+        built = self._folder / key
+        if not re.fullmatch(r"[0-9a-f]{32}", key) or not (built / MARK).exists():
             raise NotFound(f"this worker has no environment {key[:40]!r}; Prepare builds it")
-        kind = cast("Kind", json.loads((folder / MARK).read_text())["kind"])
+        kind = cast("Kind", json.loads((built / MARK).read_text())["kind"])
         if kind == "node":
-            mounts = (Mount(source=folder / "node_modules", target=f"{TREE}/node_modules"),)
-            return Toolchain(mounts=mounts, env=_base_env(_path("/bin")), python=base_python())
-        env = _base_env(_path(f"{ENV}/bin")) | {"VIRTUAL_ENV": ENV} | _source(tree)
-        return Toolchain(mounts=(Mount(source=folder, target=ENV),), env=env, python=f"{ENV}/bin/python")
+            mounts = _modules(built, tree, folder)
+            return Toolchain(mounts=mounts, env=_base_env(_path()), python=base_python())
+        env = _base_env(_path(f"{ENV}/bin")) | {"VIRTUAL_ENV": ENV} | _source(tree, folder)
+        return Toolchain(mounts=(Mount(source=built, target=ENV),), env=env, python=f"{ENV}/bin/python")
+
+
+def _modules(built: Path, tree: Path, folder: str) -> tuple[Mount, ...]:
+    """Return the mount of installed packages; a link the tree has in their place goes."""
+    if not (built / "node_modules").is_dir():
+        return ()
+    place = tree / folder / "node_modules"
+    if place.is_symlink() or place.is_file():
+        place.unlink()
+    target = "/".join(part for part in (TREE, folder, "node_modules") if part)
+    return (Mount(source=built / "node_modules", target=target),)
 
 
 def _key(wanted: Needs) -> str:
     """Return a name for exactly this content on this platform."""
-    about = [wanted.kind, sorted(wanted.files.items()), wanted.install, wanted.packages]
+    about = [_LAYOUT, wanted.kind, sorted(wanted.files.items()), wanted.install, wanted.packages]
     about += [platform.system(), platform.machine(), base_python(), platform.python_version()]
+    about += [str(node_program())] if wanted.kind == "node" else []
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
 
 
-def _path(first: str) -> str:
-    roots = [f"{root}/bin" for root in toolchain_roots()]
-    return ":".join(dict.fromkeys([first, *roots, "/usr/local/bin", "/usr/bin", "/bin"]))
+def _path(*first: str) -> str:
+    return ":".join(dict.fromkeys([*first, *toolchain_bins(), "/usr/local/bin", "/usr/bin", "/bin"]))
 
 
 def _base_env(path: str) -> dict[str, str]:
@@ -220,27 +205,7 @@ def _base_env(path: str) -> dict[str, str]:
     }
 
 
-def _source(tree: Path) -> dict[str, str]:
+def _source(tree: Path, folder: str) -> dict[str, str]:
     """Return where Python finds the tree's own packages, which are never installed."""
-    return {"PYTHONPATH": f"{TREE}:{TREE}/src" if (tree / "src").is_dir() else TREE}
-
-
-def _registry_files() -> tuple[Mount, ...]:
-    """Return the user's registry settings as mounts at the inside's HOME: pip's file, and of npm's only where it looks."""
-    home = home_dir()
-    found = [path for path in (home / ".config/pip/pip.conf", home / ".pip/pip.conf") if path.is_file()]
-    return tuple(Mount(source=path, target=f"{HOME}/{path.relative_to(home)}") for path in found)
-
-
-def _spoken(on_progress: OnProgress) -> sandbox.OnOutput:
-    """Return a listener that passes on the last line, at most twice a second."""
-    told = 0.0
-
-    def listen(piece: bytes) -> None:
-        nonlocal told
-        lines = piece.decode("utf-8", "replace").strip().splitlines()
-        if lines and time.monotonic() - told > _PROGRESS_S:
-            told = time.monotonic()
-            on_progress("prepare", lines[-1][:200])
-
-    return listen
+    places = [part for part in (folder, f"{folder}/src".strip("/"), "", "src") if (tree / part).is_dir()]
+    return {"PYTHONPATH": ":".join(dict.fromkeys(f"{TREE}/{part}".rstrip("/") for part in places))}

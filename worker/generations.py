@@ -2,16 +2,19 @@
 
 A piece of work is named by request id and attempt. The first to ask starts it; whoever asks again joins it, or gets the
 kept result. When nobody listens it goes on for `DETACHED_S`; only Cancel, the deadline or that stops it. What it yields is
-kept from its first item, so that a broken stream is picked up where it broke.
+kept from its first item, so that a broken stream is picked up where it broke. Items that wait together are told together:
+on the wire a message costs far more than its bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
 
 from tandem.errors import Cancelled, DeadlineExceeded, ResourceExhausted, TandemError
@@ -20,7 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 DETACHED_S = 30.0
 KEPT_S = 60.0
-KEPT_MAX = 256  # works held at once, under way or kept
+WORKS_MAX = 256  # works under way at once; of those that ended, about as many are kept
 
 
 @dataclass(slots=True, eq=False)
@@ -34,12 +37,14 @@ class _Work(Generic[T]):
     detached_at: float | None = None
     error: TandemError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
-    def tell(self) -> None:
-        """Wake everybody who listens."""
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        self.ended_at = time.monotonic()
+        self.ended.set()
         self.changed.set()
-        self.changed = asyncio.Event()
 
 
 class Generations(Generic[T]):
@@ -54,7 +59,27 @@ class Generations(Generic[T]):
     async def follow(
         self, request_id: str, attempt: int, deadline_s: float, start: Callable[[], AsyncIterator[T]]
     ) -> AsyncGenerator[T]:
-        """Yield every item of the work from its first, starting it if nobody has.
+        """Yield every item of the work from its first, starting it if nobody has. Raises as `batches` does."""
+        batches = self.batches(request_id, attempt, deadline_s, start)
+        try:
+            async for batch in batches:
+                for item in batch:
+                    yield item
+        finally:
+            await batches.aclose()
+
+    async def batches(
+        self,
+        request_id: str,
+        attempt: int,
+        deadline_s: float,
+        start: Callable[[], AsyncIterator[T]],
+        gather_s: float = 0.0,
+    ) -> AsyncGenerator[list[T]]:
+        """Yield all items of the work in order, those that wait together at once.
+
+        The first comes as soon as it is there; after each batch, the next is gathered for `gather_s`, or until the
+        work ends.
 
         Raises:
             Cancelled: Somebody cancelled it.
@@ -67,18 +92,23 @@ class Generations(Generic[T]):
             work = self._begin(request_id, attempt, deadline_s, start)
         work.listeners += 1
         work.detached_at = None
-        told = 0
+        told, gathered_at = 0, 0.0
         try:
             while True:
-                changed = work.changed
-                while told < len(work.items):
-                    told += 1
-                    yield work.items[told - 1]
-                if work.ended_at is not None:
-                    if work.error is not None:
-                        raise work.error
+                if told < len(work.items):
+                    batch = work.items[told:]
+                    told += len(batch)
+                    yield batch
+                    gathered_at = time.monotonic() + gather_s
+                elif work.ended_at is None:
+                    work.changed.clear()  # this listener has seen everything; others that wait were woken already
+                    await work.changed.wait()
+                    if told and gather_s:
+                        await _ended_within(work.ended, gathered_at - time.monotonic())
+                elif work.error is not None:
+                    raise work.error
+                else:
                     return
-                await changed.wait()
         finally:
             work.listeners -= 1
             if work.listeners == 0:
@@ -87,15 +117,26 @@ class Generations(Generic[T]):
     def _begin(
         self, request_id: str, attempt: int, deadline_s: float, start: Callable[[], AsyncIterator[T]]
     ) -> _Work[T]:
-        if len(self._works) >= KEPT_MAX:
-            self._sweep()
-        if len(self._works) >= KEPT_MAX:
-            raise ResourceExhausted(f"{len(self._works)} pieces of work are held already; try again in a moment")
+        if len(self._works) >= WORKS_MAX:
+            self._make_room()
         work = self._works[request_id, attempt] = _Work[T](request_id)
         work.task = asyncio.create_task(self._run(work, deadline_s, start))
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._keep_sweeping())
         return work
+
+    def _make_room(self) -> None:
+        """Keep what is under way, and of what ended the newest.
+
+        Raises:
+            ResourceExhausted: Too much is under way.
+        """
+        ended = [key for key, work in self._works.items() if work.ended_at is not None and work.listeners == 0]
+        if len(self._works) - len(ended) >= WORKS_MAX:
+            raise ResourceExhausted(f"{WORKS_MAX} pieces of work are under way already; try again in a moment")
+        spare = len(ended) - WORKS_MAX // 2  # half of them at once, so that the next calls need not look
+        for key in islice(ended, max(spare, 0)):  # in order of their beginning
+            del self._works[key]
 
     async def _run(self, work: _Work[T], deadline_s: float, start: Callable[[], AsyncIterator[T]]) -> None:
         items, deadline = start(), asyncio.timeout(deadline_s)
@@ -103,7 +144,7 @@ class Generations(Generic[T]):
             async with deadline:
                 async for item in items:
                     work.items.append(item)
-                    work.tell()
+                    work.changed.set()
         except asyncio.CancelledError:
             work.error = Cancelled("the call was cancelled")
         except TimeoutError:
@@ -118,8 +159,7 @@ class Generations(Generic[T]):
             close = getattr(items, "aclose", None)
             if close is not None:
                 await close()
-            work.ended_at = time.monotonic()
-            work.tell()
+            work.end()
 
     def cancel(self, request_id: str) -> bool:
         """Stop the work of a request, whatever its attempt; return whether any was under way."""
@@ -153,3 +193,11 @@ class Generations(Generic[T]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._works.clear()
+
+
+async def _ended_within(ended: asyncio.Event, wait_s: float) -> None:
+    """Wait for the end, at most so long."""
+    if wait_s > 0 and not ended.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await ended.wait()

@@ -11,11 +11,13 @@ import contextlib
 import os
 import re
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tandem.errors import BadInput, TandemError
 from tandem.git import command, environment, git
+from tandem.paths import private_dir
 from tandem.wire import DATA_BYTES
 
 SERVICES = {"git-upload-pack": "upload-pack", "git-receive-pack": "receive-pack"}
@@ -27,12 +29,15 @@ _CHECKS = (
     "receive.denyDeletes=false",
     "receive.denyNonFastForwards=false",
     "receive.autogc=false",
+    "receive.hideRefs=refs/",  # a hidden reference cannot be pushed to
+    "receive.hideRefs=!refs/tandem/",
     # history as it is: mistakes of old tools are warnings, what could do harm at checkout stays an error
     "receive.fsck.zeroPaddedFilemode=warn",
     "receive.fsck.missingSpaceBeforeDate=warn",
     "receive.fsck.badTimezone=warn",
     "receive.fsck.missingNameBeforeEmail=warn",
 )
+_WORDS_BYTES_MAX = 4 << 10
 _REPO_ID = re.compile(r"[a-z0-9-]{1,64}")
 
 
@@ -48,13 +53,43 @@ def git_dir(state: Path, repo_id: str) -> Path:
 
 
 async def make(state: Path, repo_id: str) -> Path:
-    """Return the repository's Git directory, made if need be."""
+    """Return the repository's Git directory, made if need be.
+
+    Raises:
+        BadInput: No repository can have that id.
+        TandemError: Something else is there; the message says what.
+    """
     folder = git_dir(state, repo_id)
-    if not (folder / "HEAD").exists():
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await git("init", "-q", "--bare", "--template=", str(folder), git_dir=folder)
-        folder.chmod(0o700)
+    if not folder.exists() and not folder.is_symlink():
+        await _create(folder)
+    _examine(folder)
     return folder
+
+
+async def _create(folder: Path) -> None:
+    """Make a repository beside its place and move it there, so that nobody ever sees half of one."""
+    private_dir(folder.parent)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
+        fresh = Path(name) / "repo.git"
+        await git("init", "-q", "--bare", "--template=", str(fresh), git_dir=fresh)
+        fresh.chmod(0o700)
+        with contextlib.suppress(OSError):  # another stream was quicker; `_examine` looks at its work
+            fresh.rename(folder)
+
+
+def _examine(folder: Path) -> None:
+    """Refuse a place that is not as we made it: Git would follow a link or borrowed objects wherever they lead."""
+    odd = ""
+    if folder.is_symlink() or not folder.is_dir():
+        odd = "is no folder of ours"
+    elif folder.stat().st_uid != os.getuid():
+        odd = "belongs to another user"
+    elif not ((folder / "HEAD").is_file() and (folder / "objects").is_dir() and (folder / "refs").is_dir()):
+        odd = "is no whole repository"
+    elif (folder / "objects" / "info" / "alternates").exists() or (folder / "commondir").exists():
+        odd = "borrows from another repository"
+    if odd:
+        raise TandemError(f"{folder} {odd}; move it away, and it is made anew")
 
 
 async def serve(folder: Path, service: str, received: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -71,25 +106,37 @@ async def serve(folder: Path, service: str, received: AsyncIterator[bytes]) -> A
         *argv,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
         env=environment(folder),
         start_new_session=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None
+    assert process.stderr is not None
     feeding = asyncio.create_task(_feed(process.stdin, received))
+    listening = asyncio.create_task(_tail(process.stderr))
     try:
         while piece := await process.stdout.read(DATA_BYTES):
             yield piece
         if await process.wait() not in (0, 1):  # 1: refused, and said so in its own protocol
-            raise TandemError(f"git {SERVICES[service]} ended with status {process.returncode}")
+            words = " ".join((await listening).decode("utf-8", "replace").split()) or "it said nothing"
+            raise TandemError(f"git {SERVICES[service]} ended with status {process.returncode}: {words}")
     finally:
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
+        for task in (feeding, listening):
+            task.cancel()
+        await asyncio.gather(feeding, listening, return_exceptions=True)
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             await asyncio.shield(process.wait())
+
+
+async def _tail(stderr: asyncio.StreamReader) -> bytes:
+    """Return Git's last words; whatever it says, it must never wait for a reader."""
+    tail = b""
+    while piece := await stderr.read(_WORDS_BYTES_MAX):
+        tail = (tail + piece)[-_WORDS_BYTES_MAX:]
+    return tail
 
 
 async def _feed(stdin: asyncio.StreamWriter, received: AsyncIterator[bytes]) -> None:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from xml.etree import ElementTree
 
-from tandem.types import Adapter, CheckVerdict, Outcome, TestResult
+from tandem.types import Adapter, CheckVerdict, Limits, Outcome, TestResult
 
 REPORT_BYTES_MAX = 32 << 20
 _MESSAGE = 2000
-_OUTCOMES: tuple[Outcome, ...] = ("passed", "failed", "error", "skipped")
+_WORST: tuple[Outcome, ...] = ("error", "failed", "skipped", "passed")
 # Where things stand inside the sandbox; the same on every machine, and of no use to a reader.
-_INSIDE = re.compile(r"(?:file://)?/(?:tree|out|env|reporters)/")
+_INSIDE = ("/tree", "/out", "/env", "/reporters")
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
 _MARKS = (("failure", "failed"), ("error", "error"), ("skipped", "skipped"))
 
 
@@ -31,10 +33,13 @@ class Verdict:
     tests: tuple[TestResult, ...]
 
 
-def judge(adapter: Adapter, exit_code: int | None, report: bytes | None) -> Verdict:
+def judge(
+    adapter: Adapter, exit_code: int | None, report: bytes | None, *, folder: str = "", roots: Sequence[str] = ()
+) -> Verdict:
     """Return the verdict on a command that ended by itself.
 
-    It passed only if its status is 0, its report is there and whole, at least one test ran, and none failed.
+    It passed only if its status is 0, its report is there and whole, at least one test ran, and none failed. `folder`
+    is where in the tree it ran, "" for the top; `roots` are real paths to be struck out, where a rung has no mounts.
     """
     if adapter == "plain":
         verdict: CheckVerdict = "passed" if exit_code == 0 else "failed"
@@ -46,7 +51,32 @@ def judge(adapter: Adapter, exit_code: int | None, report: bytes | None) -> Verd
         tests = read(adapter, report)
     except ValueError as error:
         return Verdict(verdict="not run", reason=f"its report cannot be read: {error}", tests=())
-    return _conclude(tests, exit_code)
+    return _conclude(_once(_seen_from_outside(test, folder.strip("/"), roots) for test in tests), exit_code)
+
+
+def _seen_from_outside(test: TestResult, folder: str, roots: Sequence[str]) -> TestResult:
+    """Return a result whose file counts from the tree's top, and whose texts are the same on every run."""
+    name, file = _ADDRESS.sub("0x", without_places(test.id, roots)), without_places(test.file, roots)
+    if folder and file:
+        name = f"{folder}/{name}" if name.startswith(file) else name
+        file = f"{folder}/{file}"
+    return replace(test, id=name, file=file, message=without_places(test.message.strip(), roots)[-_MESSAGE:])
+
+
+def _once(tests: Iterable[TestResult]) -> tuple[TestResult, ...]:
+    """Return each test once, in the report's order; of one that is there twice, the worse result."""
+    found: dict[str, TestResult] = {}
+    for test in tests:
+        known = found.get(test.id)
+        if known is None or _WORST.index(test.outcome) < _WORST.index(known.outcome):
+            found[test.id] = test
+    return tuple(found.values())
+
+
+def without_places(text: str, roots: Sequence[str] = ()) -> str:
+    """Return `text` without the folders a run happened to stand in."""
+    places = "|".join(re.escape(place) for place in (*sorted(roots, key=len, reverse=True), *_INSIDE))
+    return re.sub(rf"(?:file://|(?<![\w./-]))(?:{places})/", "", text)
 
 
 def _conclude(tests: tuple[TestResult, ...], exit_code: int | None) -> Verdict:
@@ -99,18 +129,20 @@ def _one(item: Any) -> TestResult:
         raise ValueError("an entry is no object")
     data = cast("dict[str, Any]", item)
     outcome = data.get("outcome")
-    if outcome not in _OUTCOMES or not isinstance(data.get("id"), str):
+    if outcome not in _WORST or not isinstance(data.get("id"), str):
         raise ValueError(f"an entry has no id or the outcome {outcome!r}")
     return TestResult(
-        id=data["id"], outcome=outcome, file=str(data.get("file", "")), message=_clean(str(data.get("message", "")))
+        id=data["id"], outcome=outcome, file=str(data.get("file", "")), message=str(data.get("message", ""))
     )
 
 
 def _junit(report: bytes) -> tuple[TestResult, ...]:
-    if b"<!DOCTYPE" in report or b"<!ENTITY" in report:
+    """Return the tests of pytest's XML. Read as text: the declared encoding has no say, or it could hide a DOCTYPE."""
+    text = report.decode("utf-8")  # a UnicodeDecodeError is a ValueError
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ValueError("it defines entities")
     try:
-        root = ElementTree.fromstring(report)  # noqa: S314 - no entities, bounded
+        root = ElementTree.fromstring(text)  # noqa: S314 - no entities, bounded
     except ElementTree.ParseError as error:
         raise ValueError(f"it is not XML: {error}") from None
     return tuple(_case(case) for case in root.iter("testcase"))
@@ -124,7 +156,7 @@ def _case(case: ElementTree.Element) -> TestResult:
         mark = case.find(tag)
         if mark is not None:
             outcome = cast("Outcome", meaning)
-            message = _clean(f"{mark.get('message', '')}\n{mark.text or ''}")
+            message = f"{mark.get('message', '')}\n{mark.text or ''}"
             break
     name, classname, file = case.get("name", ""), case.get("classname", ""), case.get("file", "")
     if not classname:  # the whole file failed to load
@@ -140,11 +172,7 @@ def _case(case: ElementTree.Element) -> TestResult:
     )
 
 
-def _clean(text: str) -> str:
-    return _INSIDE.sub("", text.strip())[-_MESSAGE:]
-
-
-def breach_reason(breach: str, limits: Any) -> str:
+def breach_reason(breach: str, limits: Limits) -> str:
     """Return which limit a run was killed for, and the setting that raises it."""
     reasons = {
         "time": f"it ran longer than {limits.wall_s:g} s (check.wall_s)",

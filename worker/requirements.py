@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import tomllib
 from collections.abc import Mapping
@@ -20,6 +21,9 @@ _INSTALLED = re.compile(
 _GROUPS = ("test", "tests", "testing", "dev")
 # The project itself is never built or installed: that would run its own code with a network at hand.
 _ITSELF = re.compile(r"^\s*(?:(?:-e|--editable)\s*=?\s*)?(?:\.|file:|/)")
+_INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)\s*=?\s*([^\s#]+)", re.MULTILINE)
+_EXTRAS = re.compile(r"([\w.-]+)\s*\[([\w\s,.-]+)\]")
+_DEPTH = 8  # groups that include groups
 DEPENDENCIES = "pyproject-dependencies.txt"
 
 
@@ -43,6 +47,19 @@ def candidates(paths: list[str]) -> list[str]:
     return [path for path in paths if path in exact or _REQUIREMENTS.fullmatch(path)]
 
 
+def included(texts: Mapping[str, str]) -> list[str]:
+    """Return the files that requirement files among `texts` include and that are not there yet."""
+    found: list[str] = []
+    for path, text in texts.items():
+        if not path.endswith((".txt", ".in")):
+            continue
+        for name in _INCLUDE.findall(text):
+            joined = posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
+            if not joined.startswith(("..", "/")) and "://" not in name and joined not in texts:
+                found.append(joined)
+    return list(dict.fromkeys(found))
+
+
 def needs(texts: Mapping[str, str], adapter: Adapter) -> Needs:
     """Return what a tree needs for tests of this kind."""
     if adapter == "node" or (adapter == "plain" and "package.json" in texts):
@@ -51,7 +68,7 @@ def needs(texts: Mapping[str, str], adapter: Adapter) -> Needs:
 
 
 def _python(texts: Mapping[str, str], adapter: Adapter) -> Needs:
-    files = {path: _without_itself(text) for path, text in texts.items() if _REQUIREMENTS.fullmatch(path)}
+    files = {path: _without_itself(text) for path, text in texts.items() if path.endswith((".txt", ".in"))}
     install = [path for path in files if _INSTALLED.fullmatch(path.replace("requirements/", "requirements-"))]
     named = list(install)
     declared = _declared(texts.get("pyproject.toml", ""))
@@ -78,13 +95,45 @@ def _declared(text: str) -> list[str]:
     except tomllib.TOMLDecodeError:
         return []
     project = data.get("project")
-    groups = data.get("dependency-groups")
-    found = _strings(_get(project, "dependencies"))
-    for source in (_get(project, "optional-dependencies"), groups):
-        for name in _GROUPS:
-            found += _strings(_get(source, name))
-    own = str(_get(project, "name") or "")
-    return [item for item in dict.fromkeys(found) if not own or not re.match(rf"{re.escape(own)}\s*(\[|$)", item)]
+    extras, groups = _get(project, "optional-dependencies"), data.get("dependency-groups")
+    found = list(_strings(_get(project, "dependencies")))
+    for name in _GROUPS:
+        found += _strings(_get(extras, name))
+        found += _group(groups, name, _DEPTH)
+    own = _normal(str(_get(project, "name") or ""))
+    return list(dict.fromkeys(_without_own(found, own, extras, _DEPTH)))
+
+
+def _group(groups: Any, name: str, depth: int) -> list[str]:
+    """Return a dependency group with those it includes."""
+    value = _get(groups, name)
+    found: list[str] = []
+    for item in cast("list[Any]", value) if isinstance(value, list) else []:
+        other = _get(item, "include-group")
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(other, str) and depth:
+            found += _group(groups, other, depth - 1)
+    return found
+
+
+def _without_own(found: list[str], own: str, extras: Any, depth: int) -> list[str]:
+    """Return requirements with the project's own extras (`shop[test]`) replaced by what they stand for."""
+    if not own:
+        return found
+    rest: list[str] = []
+    for item in found:
+        named = _EXTRAS.match(item)
+        if _normal(re.split(r"[^\w.-]", item.strip(), maxsplit=1)[0]) != own:
+            rest.append(item)
+        elif named and depth:
+            inner = [part for name in named.group(2).split(",") for part in _strings(_get(extras, name.strip()))]
+            rest += _without_own(inner, own, extras, depth - 1)
+    return rest
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _get(value: Any, key: str) -> Any:

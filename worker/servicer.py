@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -26,6 +27,7 @@ from worker.scheduler import Scheduler
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 PROGRESS_MAX = 256  # progress lines kept per piece of work
+GATHER_S = 0.02  # how long the pieces of a reply are gathered into one message; a person sees no difference
 _SLACK_S = 30.0  # what a check may need beyond its command: the tree, the report
 
 
@@ -63,7 +65,7 @@ class Servicer(WorkerServiceServicer):
 
     def __init__(self, offer: Offer) -> None:
         self._offer = offer
-        self._replies: Generations[pb.CompleteResponse] = Generations()
+        self._replies: Generations[types.Chunk | types.Reply] = Generations()
         self._checks: Generations[pb.CheckResponse] = Generations()
         self._prepares: Generations[pb.PrepareResponse] = Generations()
 
@@ -86,29 +88,26 @@ class Servicer(WorkerServiceServicer):
         """Ask a model, or join the call that does."""
         try:
             asked = wire.complete_in(request)
-            work = self._replies.follow(
-                asked.request_id, asked.attempt, asked.deadline_s, lambda: self._generate(asked)
+            if request.resume_offset < 0:
+                raise errors.BadInput(f"resume_offset is {request.resume_offset}; it counts characters from 0")
+            work = self._replies.batches(
+                asked.request_id, asked.attempt, asked.deadline_s, lambda: self._generate(asked), GATHER_S
             )
-            async for response in _from(work, request.resume_offset):
-                yield response
+            async with aclosing(work):  # else a lost listener would count until the garbage is collected
+                async for batch in work:
+                    for part in _joined(batch, request.resume_offset):
+                        yield wire.chunk_out(part) if isinstance(part, types.Chunk) else wire.reply_out(part)
         except errors.TandemError as error:
             await wire.abort(context, error)
 
-    async def _generate(self, request: types.CompleteRequest) -> AsyncIterator[pb.CompleteResponse]:
+    async def _generate(self, request: types.CompleteRequest) -> AsyncIterator[types.Chunk | types.Reply]:
         backend, model = self._offer.backends.pick(request.model)
-        async with self._offer.calls.turn(request.priority):
-            stream = backend.complete(request, model)
-            try:
-                async for part in stream:
-                    if isinstance(part, types.Chunk):
-                        yield wire.chunk_out(part)
-                    else:
-                        failpoint("worker.reply")
-                        yield wire.reply_out(replace(part, node=self._offer.node.name))
-            finally:
-                close = getattr(stream, "aclose", None)
-                if close is not None:
-                    await close()
+        async with self._offer.calls.turn(request.priority), aclosing(backend.complete(request, model)) as stream:
+            async for part in stream:
+                if isinstance(part, types.Reply):
+                    failpoint("worker.reply")
+                    part = replace(part, node=self._offer.node.name)
+                yield part
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> AsyncIterator[pb.CheckResponse]:
         """Run tests, or join the run that does."""
@@ -210,17 +209,12 @@ async def _telling(work: Callable[[OnProgress], Awaitable[T]], told: Callable[[s
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def _from(work: AsyncGenerator[pb.CompleteResponse], offset: int) -> AsyncIterator[pb.CompleteResponse]:
-    """Yield a reply's pieces from character `offset` on, and the reply."""
-    try:
-        async for response in work:
-            chunk = response.chunk
-            if response.HasField("chunk") and chunk.offset < offset:
-                rest = chunk.text[offset - chunk.offset :]
-                if not rest:
-                    continue
-                yield wire.chunk_out(types.Chunk(offset=offset, text=rest))
-            else:
-                yield response
-    finally:
-        await work.aclose()
+def _joined(batch: Sequence[types.Chunk | types.Reply], offset: int) -> Iterator[types.Chunk | types.Reply]:
+    """Yield a batch's text from character `offset` on as one piece, then the reply if it is there."""
+    pieces = [part for part in batch if isinstance(part, types.Chunk)]
+    if pieces:
+        begin = pieces[0].offset
+        text = "".join(piece.text for piece in pieces)[max(offset - begin, 0) :]
+        if text:
+            yield types.Chunk(offset=max(offset, begin), text=text)
+    yield from (part for part in batch if isinstance(part, types.Reply))

@@ -1,24 +1,31 @@
 """A tree of a commit as files, for as long as something runs over it.
 
 Contents are written as they are in the commit: attributes, filters and line-end rules of the tree have no power. What
-could lead out of the tree or pass for a Git directory is left out and named.
+could lead out of the tree or pass for a Git directory is left out and named. A folder belongs to whoever holds the lock
+in it; what a killed worker left is removed at the next start.
 """
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
+import os
 import re
 import shutil
 import unicodedata
 import uuid
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tandem.errors import NotFound, TandemError
+from tandem.errors import NotFound, ResourceExhausted, TandemError
 from tandem.git import git
 
 _RAW = "* -text -filter -ident -working-tree-encoding -eol\n"
+FILES_MAX = 200_000
+TREE_BYTES_MAX = 4 << 30
+_LOCK = "lock"
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 
 
@@ -40,29 +47,68 @@ async def workspace(state: Path, git_dir: Path, commit: str) -> AsyncGenerator[W
     """
     if not git_dir.is_dir():
         raise NotFound(f"this worker has no repository {git_dir.stem!r}; the router pushes it first")
-    folder = state / "tmp" / uuid.uuid4().hex
-    tree, out = folder / "tree", folder / "out"
-    for path in (tree, out):
-        path.mkdir(mode=0o700, parents=True)
-    try:
+    with scratch(state / "tmp") as folder:
+        tree, out = folder / "tree", folder / "out"
+        for path in (tree, out):
+            path.mkdir(mode=0o700)
         yield Workspace(tree=tree, out=out, left_out=await _write(git_dir, commit, folder, tree))
+
+
+@contextmanager
+def scratch(parent: Path) -> Generator[Path]:
+    """Make a private folder under `parent`, locked as long as it is used, and remove it afterwards."""
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = parent / uuid.uuid4().hex
+    lock = _made(folder)
+    try:
+        yield folder
     finally:
-        _remove(folder)
+        try:
+            remove(folder)
+        finally:
+            os.close(lock)
+
+
+def _made(folder: Path) -> int:
+    """Make a folder, and return the lock that says it is in use for as long as this process lives."""
+    folder.mkdir(mode=0o700)
+    lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def sweep(parent: Path) -> int:
+    """Remove the folders under `parent` that nobody holds, and return how many there were; blocking."""
+    swept = 0
+    for folder in list(parent.iterdir()) if parent.is_dir() else []:
+        try:
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue  # being made, or removed, by another
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(folder)
+            swept += 1
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
+    return swept
 
 
 async def _write(git_dir: Path, commit: str, folder: Path, tree: Path) -> tuple[str, ...]:
-    info = git_dir / "info"
-    info.mkdir(exist_ok=True)
-    (info / "attributes").write_text(_RAW)
-    listed = await git("ls-tree", "-rz", "--full-tree", commit, git_dir=git_dir, check=False)
+    _disarm(git_dir)
+    listed = await git("ls-tree", "-rlz", "--full-tree", commit, git_dir=git_dir, check=False)
     if listed.returncode:
         raise NotFound(f"commit {commit[:10]} is not on this worker; the router pushes it first")
-    odd = [path for mode, path in _entries(listed.stdout) if await _is_odd(git_dir, commit, mode, path)]
+    entries = _entries(listed.stdout)
+    _fits(entries)
+    odd = {entry.path: None for entry in entries if await _is_odd(git_dir, commit, entry)}
     env = {"GIT_INDEX_FILE": str(folder / "index")}
-    await git("read-tree", commit, git_dir=git_dir, env=env)
-    if odd:
-        gone = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in odd)
-        await git("update-index", "-z", "--force-remove", "--stdin", git_dir=git_dir, env=env, stdin=gone)
+    # not read-tree: it refuses a whole tree for one odd path
+    index = "".join(f"{e.mode} {e.blob}\t{e.path}\0" for e in entries if e.path not in odd)
+    stdin = index.encode("utf-8", "surrogateescape")
+    await git("update-index", "-z", "--index-info", git_dir=git_dir, env=env, stdin=stdin)
     await git(
         "checkout-index",
         "-a",
@@ -73,26 +119,72 @@ async def _write(git_dir: Path, commit: str, folder: Path, tree: Path) -> tuple[
         config=("core.symlinks=true", "core.autocrlf=false", "core.protectHFS=true", "core.protectNTFS=true"),
         timeout_s=300,
     )
-    return tuple(odd)
+    links = [entry.path for entry in entries if entry.mode == "120000" and entry.path not in odd]
+    return (*odd, *await asyncio.to_thread(_cut_chains, tree, links))
 
 
-def _entries(listing: bytes) -> list[tuple[str, str]]:
-    lines = listing.decode("utf-8", "surrogateescape").split("\0")
-    return [(line[:6], line.partition("\t")[2]) for line in lines if line]
+def _disarm(git_dir: Path) -> None:
+    """Overrule what the tree's own `.gitattributes` say; whole at any moment, for others read it meanwhile."""
+    file = git_dir / "info" / "attributes"
+    if file.is_file() and file.read_text("utf-8", "replace") == _RAW:
+        return
+    file.parent.mkdir(exist_ok=True)
+    fresh = file.with_name(f"attributes.{uuid.uuid4().hex}")
+    fresh.write_text(_RAW)
+    fresh.replace(file)
 
 
-async def _is_odd(git_dir: Path, commit: str, mode: str, path: str) -> bool:
+def _fits(entries: list[_Entry]) -> None:
+    size = sum(entry.size_bytes for entry in entries)
+    if len(entries) > FILES_MAX or size > TREE_BYTES_MAX:
+        raise ResourceExhausted(
+            f"the tree has {len(entries)} files and {size / (1 << 30):.1f} GiB; "
+            f"a check takes {FILES_MAX} files and {TREE_BYTES_MAX >> 30} GiB"
+        )
+
+
+def _cut_chains(tree: Path, links: list[str]) -> tuple[str, ...]:
+    """Remove links that lead out by way of other links, and name them."""
+    root, cut = os.path.realpath(tree), []
+    for path in links:
+        real = os.path.realpath(tree / path)
+        if real != root and not real.startswith(f"{root}/"):
+            cut.append(path)
+    for path in cut:
+        (tree / path).unlink()
+    return tuple(cut)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    mode: str
+    blob: str
+    path: str
+    size_bytes: int
+
+
+def _entries(listing: bytes) -> list[_Entry]:
+    found: list[_Entry] = []
+    for line in listing.decode("utf-8", "surrogateescape").split("\0"):
+        if line:
+            about, _, path = line.partition("\t")
+            mode, _, blob, size = about.split()
+            found.append(_Entry(mode=mode, blob=blob, path=path, size_bytes=int(size) if size.isdigit() else 0))
+    return found
+
+
+async def _is_odd(git_dir: Path, commit: str, entry: _Entry) -> bool:
     """Return whether an entry is a nested repository, a Git look-alike, or a link out of the tree."""
-    if mode == "160000" or any(_like_git(part) for part in path.split("/")):
+    if entry.mode == "160000" or any(_like_git(part) for part in re.split(r"[/\\]", entry.path)):
         return True
-    if mode != "120000":
+    if entry.mode != "120000":
         return False
-    blob = await git("cat-file", "blob", f"{commit}:{path}", git_dir=git_dir, check=False)
-    return blob.returncode != 0 or _leads_out(path, blob.stdout.decode("utf-8", "replace"))
+    blob = await git("cat-file", "blob", f"{commit}:{entry.path}", git_dir=git_dir, check=False)
+    return blob.returncode != 0 or _leads_out(entry.path, blob.stdout.decode("utf-8", "replace"))
 
 
 def _like_git(part: str) -> bool:
-    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", part)).casefold().rstrip(". ")
+    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", part)).casefold().partition(":")[0].rstrip(". ")
     return plain == ".git" or bool(re.fullmatch(r"git~\d+", plain))
 
 
@@ -107,20 +199,24 @@ def _leads_out(path: str, target: str) -> bool:
     return False
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder, also where a test took away the right to."""
-
-    def retry(function: object, path: str, error: object) -> None:
-        del function, error
-        for place in (Path(path).parent, Path(path)):
-            if not place.is_symlink():
-                place.chmod(0o700)
-        if Path(path).is_dir() and not Path(path).is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            Path(path).unlink(missing_ok=True)
-
+def remove(folder: Path) -> None:
+    """Remove a folder, also where a test took away the right to; blocking."""
     try:
-        shutil.rmtree(folder, onerror=retry)
-    except OSError as error:
-        raise TandemError(f"cannot remove {folder}: {error.strerror}; remove it by hand") from error
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError:
+        _open_up(folder)
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise TandemError(f"cannot remove {folder}: {error.strerror}; remove it by hand") from error
+
+
+def _open_up(folder: Path) -> None:
+    """Give the owner every folder below back; from the top down, for a closed one cannot be listed."""
+    for place, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            if not path.is_symlink():
+                path.chmod(0o700)

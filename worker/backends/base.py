@@ -6,7 +6,7 @@ exactly one reply; closing the stream stops the work behind it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from tandem.errors import TandemError, UnknownModel
@@ -29,7 +29,7 @@ class Backend(Protocol):
         """
         ...
 
-    def complete(self, request: CompleteRequest, model: str) -> AsyncIterator[Chunk | Reply]:
+    def complete(self, request: CompleteRequest, model: str) -> AsyncGenerator[Chunk | Reply]:
         """Yield pieces of the reply as they come, then the reply itself."""
         ...
 

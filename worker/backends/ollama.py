@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from tandem.config import OllamaConfig
@@ -54,7 +54,7 @@ class OllamaBackend:
             raise self._ours(error, "") from error
         return [ModelInfo(name=model.model, backend=self.name) for model in found.models if model.model]
 
-    async def complete(self, request: CompleteRequest, model: str) -> AsyncIterator[Chunk | Reply]:
+    async def complete(self, request: CompleteRequest, model: str) -> AsyncGenerator[Chunk | Reply]:
         """Ask Ollama; closing the iterator closes the connection, which makes it stop.
 
         Raises:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,7 +96,7 @@ class RehearsalBackend:
         names = (self._script.name, RANDOM)
         return [ModelInfo(name=f"{self.name}/{name}", backend=self.name, rehearsal=True) for name in names]
 
-    async def complete(self, request: CompleteRequest, model: str) -> AsyncIterator[Chunk | Reply]:
+    async def complete(self, request: CompleteRequest, model: str) -> AsyncGenerator[Chunk | Reply]:
         """Play the reply for the request's persona and turn.
 
         Raises:
@@ -108,7 +108,8 @@ class RehearsalBackend:
             text, calls = noise.reply(request, self._seed), ()
         elif model == self._script.name:
             entry = self._script.line(request.persona, request.turn)
-            await asyncio.sleep(entry.delay_s)
+            if entry.delay_s:
+                await asyncio.sleep(entry.delay_s)
             await self._fault(entry.fault)
             text, calls = _text(entry), _calls(entry)
         else:

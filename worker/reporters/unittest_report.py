@@ -1,15 +1,19 @@
 """Run unittest's discovery and write what each test did: `unittest_report.py REPORT [arguments of discover]`.
 
-Runs inside the sandbox, under the environment's own Python, with the standard library alone.
+Runs inside the sandbox, under the environment's own Python, with the standard library alone. A test has one entry, and
+the worst of its parts decides; a file or class that could not be set up has an entry of its own.
 """
 
 import json
 import os
+import re
 import sys
 import traceback
 import unittest
 
 _MESSAGE = 2000
+_WORST = ("error", "failed", "skipped", "passed")
+_LOADER = "unittest.loader."  # unittest's stand-ins for what it could not load; the proof knows them by this id
 
 
 class _Result(unittest.TextTestResult):
@@ -18,14 +22,14 @@ class _Result(unittest.TextTestResult):
         self.told = {}
 
     def _tell(self, test, outcome, message=""):
-        known = self.told.get(test.id())
-        if known is None or known["outcome"] == "passed":  # a failing part makes the whole fail
-            file = getattr(sys.modules.get(type(test).__module__), "__file__", "") or ""
-            inside = os.path.relpath(file, os.getcwd()) if file else ""
-            self.told[test.id()] = {
-                "id": test.id(),
+        whole = getattr(test, "test_case", test)  # a subTest's parameters may hold anything, so it has no id of its own
+        name = whole.id()
+        known = self.told.get(name)
+        if known is None or _WORST.index(outcome) < _WORST.index(known["outcome"]):
+            self.told[name] = {
+                "id": name,
                 "outcome": outcome,
-                "file": "" if inside.startswith("..") else inside,
+                "file": _file(whole, name),
                 "message": message[-_MESSAGE:],
             }
 
@@ -56,7 +60,28 @@ class _Result(unittest.TextTestResult):
     def addSubTest(self, test, subtest, err):
         super().addSubTest(test, subtest, err)
         if err is not None:
-            self._tell(test, "failed", _words(err))
+            self._tell(test, "failed" if issubclass(err[0], test.failureException) else "error", _words(err))
+
+
+def _file(test, name):
+    """Return the path of the file a test stands in, seen from the working folder; empty where there is none."""
+    if not isinstance(test, unittest.TestCase):  # unittest's note about a class or module: `setUpClass (module.Class)`
+        name = "".join(re.findall(r"\(([\w.]+)\)", name)[-1:])
+    elif name.startswith(_LOADER):
+        name = name[len(_LOADER) :].partition(".")[2]
+    else:
+        name = type(test).__module__
+    parts = name.split(".")
+    while parts:
+        module = sys.modules.get(".".join(parts))
+        places = [getattr(module, "__file__", "")] if module else []
+        places += [os.path.join(base, *parts) + end for base in sys.path for end in (".py", "/__init__.py")]
+        for place in filter(None, places):
+            inside = os.path.relpath(os.path.realpath(place), os.path.realpath(os.getcwd()))
+            if os.path.isfile(place) and not inside.startswith(".."):
+                return inside
+        parts.pop()
+    return ""
 
 
 def _words(err):

@@ -4,7 +4,8 @@
 """
 
 from worker.sandbox.ladder import Rung, select
-from worker.sandbox.runner import OnOutput, SandboxResult, run
+from worker.sandbox.output import OnOutput
+from worker.sandbox.runner import SandboxResult, run
 from worker.sandbox.spec import Mount, SandboxSpec
 
 __all__ = ["Mount", "OnOutput", "Rung", "SandboxResult", "SandboxSpec", "run", "select"]

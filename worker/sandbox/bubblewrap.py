@@ -1,55 +1,88 @@
 """The first rung on Linux: bubblewrap, with namespaces for everything and only what a test needs to see.
 
-The system's `/usr` is there to read, the tree to write, `/tmp` and HOME are fresh memory; there is no network, no other
-process, no device, no socket. The launcher itself is started with an empty environment, because `/proc/1/environ` would
-show it inside.
+The system's `/usr` is there to read, the tree to write, `/tmp`, `/dev/shm` and HOME are fresh memory of bounded size;
+there is no network, no other process, no device, no socket. The launcher itself is started with an empty environment,
+because `/proc/1/environ` would show it inside.
 """
 
 from __future__ import annotations
 
-import os
+import errno
 import shutil
-import sys
+import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-from worker.sandbox.spec import HOME, SandboxSpec
+from worker.sandbox.spec import HOME, Command, SandboxSpec
+from worker.sandbox.toolchains import toolchain_roots
 
 TMP_BYTES = 1 << 30
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-# What programs read in /etc, and nothing that tells about this machine or its users.
-_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "mime.types", "java-17-openjdk")
-_ETC_NETWORK = ("resolv.conf", "hosts", "nsswitch.conf", "ssl", "ca-certificates", "pki", "pip.conf", "gai.conf")
+# What programs read in /etc, and nothing that tells about this machine or its users. Never a folder with private keys:
+# inside, files of the user who runs the worker can be read, and that may be root.
+_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "mime.types", "nsswitch.conf")
+_ETC_CERTIFICATES = ("ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "ca-certificates", "crypto-policies")
+_ETC_PKI = ("pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf", "pki/ca-trust/extracted")
+_ETC_NETWORK = ("resolv.conf", "hosts", "gai.conf", "pip.conf", "xdg/pip")
 REMEDY = "install it: apt install bubblewrap (Debian, Ubuntu), dnf install bubblewrap (Fedora)"
 
 
-def wrap(spec: SandboxSpec, private: Path) -> list[str]:
-    """Return the argv that runs `spec`; `private` is a folder for the files it makes up."""
-    program = shutil.which("bwrap") or "bwrap"
-    share = ["--share-net"] if spec.network else []
-    return [
-        program,
+def wrap(spec: SandboxSpec, private: Path) -> Command:
+    """Return the command that runs `spec`; `private` is a folder for the files it makes up.
+
+    Raises:
+        FileNotFoundError: bubblewrap is not installed.
+    """
+    program = shutil.which("bwrap")
+    if not program:
+        raise FileNotFoundError(errno.ENOENT, "bwrap is not installed", "bwrap")
+    options = (
         "--unshare-all",
         "--unshare-user",
-        *share,
+        *(("--share-net",) if spec.network else ()),
+        *(("--disable-userns",) if _knows("--disable-userns") else ()),
         *("--uid", "1000", "--gid", "1000", "--hostname", "tandem", "--cap-drop", "ALL"),
         *("--die-with-parent", "--new-session", "--clearenv"),
         *_system(),
         *_etc(spec, private),
         *("--proc", "/proc", "--dev", "/dev"),
-        *("--size", str(TMP_BYTES), "--tmpfs", "/tmp"),  # noqa: S108 - inside
-        *("--size", str(TMP_BYTES), "--tmpfs", HOME),
-        *_toolchains(),
+        *_memory("/dev/shm"),  # noqa: S108 - inside
+        *("--remount-ro", "/dev"),
+        *_memory("/tmp"),  # noqa: S108 - inside
+        *_memory(HOME),
+        *(part for root in toolchain_roots() for part in _bind(False, str(root), str(root))),
         *(part for mount in spec.mounts for part in _bind(mount.writable, str(mount.source), mount.target)),
         *("--remount-ro", "/", "--chdir", spec.cwd),
         *(part for name, value in spec.env.items() for part in ("--setenv", name, value)),
-        "--",
-        *spec.argv,
-    ]
+    )
+    return Command(argv=(program, *spec.argv), options=options)
 
 
 def _bind(writable: bool, source: str, target: str) -> tuple[str, str, str]:
     return ("--bind" if writable else "--ro-bind", source, target)
+
+
+def _memory(target: str) -> tuple[str, ...]:
+    size = ("--size", str(TMP_BYTES)) if _knows("--size") else ()
+    return ("--perms", "1777", *size, "--tmpfs", target)
+
+
+def _knows(option: str) -> bool:
+    """Return whether this bubblewrap has an option that came with 0.7 or 0.8; Ubuntu 22.04 ships 0.6."""
+    return option in _help()
+
+
+@cache
+def _help() -> str:
+    program = shutil.which("bwrap")
+    if not program:
+        return ""
+    try:
+        said = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=20, check=False, env={})
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return said.stdout + said.stderr
 
 
 def _system() -> Iterator[str]:
@@ -65,30 +98,11 @@ def _etc(spec: SandboxSpec, private: Path) -> Iterator[str]:
     for name, text in (
         ("passwd", f"check:x:1000:1000::{HOME}:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"),
         ("group", "check:x:1000:\n"),
+        *(() if spec.network else (("hosts", "127.0.0.1 localhost tandem\n::1 localhost\n"),)),
     ):
         (private / name).write_text(text)
         yield from _bind(False, str(private / name), f"/etc/{name}")
-    for name in (*_ETC, *(_ETC_NETWORK if spec.network else ("ssl", "nsswitch.conf"))):
+    for name in (*_ETC, *_ETC_CERTIFICATES, *_ETC_PKI, *(_ETC_NETWORK if spec.network else ())):
         path = Path("/etc") / name
         if path.exists():
             yield from _bind(False, str(path.resolve() if name == "resolv.conf" else path), str(path))
-
-
-def base_python() -> str:
-    """Return the Python this program's environment was made from; the environment itself is not seen inside."""
-    base = getattr(sys, "_base_executable", "") or sys.executable
-    return os.path.realpath(base)
-
-
-def toolchain_roots() -> list[Path]:
-    """Return the folders outside /usr that hold the interpreters tests run with."""
-    roots = [Path(sys.base_prefix)]
-    node = shutil.which("node")
-    if node:
-        roots.append(Path(os.path.realpath(node)).parent.parent)
-    return [root for root in dict.fromkeys(roots) if not root.is_relative_to("/usr") and root != Path("/")]
-
-
-def _toolchains() -> Iterator[str]:
-    for root in toolchain_roots():
-        yield from _bind(False, str(root), str(root))

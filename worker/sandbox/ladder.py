@@ -16,9 +16,11 @@ from pathlib import Path
 from tandem.errors import NoSandbox
 from tandem.types import Limits
 from worker.sandbox import bubblewrap, seatbelt
-from worker.sandbox.spec import Mount, SandboxSpec
+from worker.sandbox.spec import Command, Mount, SandboxSpec, placed, unmounted
+from worker.sandbox.toolchains import base_python
 
-Wrap = Callable[[SandboxSpec, Path], list[str]]
+_KEEPER = Path(__file__).with_name("keeper.py")
+Wrap = Callable[[SandboxSpec, Path], Command]
 # Runs inside: everything it tries must fail. Prints "closed" only then.
 _PROBE = """
 import os, socket, sys
@@ -43,11 +45,11 @@ class Rung:
     remedy: str = ""
 
 
-def _unconfined(spec: SandboxSpec, private: Path) -> list[str]:
-    """Return the argv for the demo, whose code is ours, where no sandbox works."""
-    env = {**spec.env, "HOME": str(private), "TMPDIR": str(private)}
-    settings = [f"{name}={seatbelt.placed(value, spec)}" for name, value in env.items()]
-    return ["/usr/bin/env", "-i", *settings, *(seatbelt.placed(part, spec) for part in spec.argv)]
+def _unconfined(spec: SandboxSpec, private: Path) -> Command:
+    """Return the command for the demo, whose code is ours, where no sandbox works."""
+    settings = [f"{name}={value}" for name, value in unmounted(spec, private).items()]
+    keeper = (base_python(), "-I", "-S", str(_KEEPER)) if sys.platform == "linux" else ()
+    return Command(argv=(*keeper, "/usr/bin/env", "-i", *settings, *(placed(part, spec) for part in spec.argv)))
 
 
 UNSANDBOXED = Rung(name="none (unsandboxed demo)", wrap=_unconfined)
@@ -68,7 +70,7 @@ def select() -> Rung:
     return Rung(name="", wrap=_refuse, remedy="; ".join(troubles))
 
 
-def _refuse(spec: SandboxSpec, private: Path) -> list[str]:
+def _refuse(spec: SandboxSpec, private: Path) -> Command:
     del spec, private
     raise NoSandbox("no sandbox works on this machine, so nothing was run; `tandem doctor` names what to install")
 
@@ -86,7 +88,7 @@ async def _trouble(rung: Rung) -> str:
             secret = folder / "secret"
             secret.write_text("a file of this user")
             spec = SandboxSpec(
-                argv=(bubblewrap.base_python(), "-I", "-S", "-c", _PROBE, str(secret), str(port)),
+                argv=(base_python(), "-I", "-S", "-c", _PROBE, str(secret), str(port)),
                 cwd="/tree",
                 mounts=(Mount(source=folder / "tree", target="/tree", writable=True),),
                 limits=Limits(wall_s=20),

@@ -10,33 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
-import signal
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from worker.sandbox import processes
-from worker.sandbox.spec import SandboxSpec
+from worker.sandbox.confined import Breach, Confined
+from worker.sandbox.output import OnOutput, Output
+from worker.sandbox.spec import Command, SandboxSpec
 
 if TYPE_CHECKING:
     from worker.sandbox.ladder import Rung
 
-OnOutput = Callable[[bytes], None]
-Breach = Literal["", "time", "memory", "processes", "output"]
-WATCH_S = 0.1
-FILE_BYTES_MAX = 2 << 30  # one file that a test writes
-_HEAD = _TAIL = 64 << 10  # bytes of output that are kept, at either end
-_PIECE = 64 << 10
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxResult:
-    """How a command ended. `breach` names the limit it was killed for."""
+    """How a command ended. `breach` names the limit it was killed for; then there is no exit code."""
 
     exit_code: int | None
     output: str
@@ -59,34 +50,34 @@ async def run(
         OSError: The launcher is not installed.
     """
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="tandem-box-", ignore_cleanup_errors=True) as private:
-        process = await asyncio.create_subprocess_exec(
-            *rung.wrap(spec, Path(private)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=dict(launcher_env or {}),
-            cwd=_folder(spec),
-            start_new_session=True,
-        )
-        _limit(process.pid)
-        output = _Output(spec.limits.output_bytes, on_output)
-        assert process.stdout is not None
-        reading = asyncio.create_task(output.read(process.stdout))
-        watching = asyncio.create_task(_watch(process.pid, spec, started, output))
+    output = Output(spec.limits.output_bytes, on_output)
+    with tempfile.TemporaryDirectory(prefix="tandem-box-", ignore_cleanup_errors=True) as name:
+        private = Path(name)
+        command = rung.wrap(spec, private)
+        with _descriptors(command, private) as (argv, passed, info):
+            starting = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    *argv,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                    env=dict(launcher_env or {}),
+                    cwd=_folder(spec),
+                    start_new_session=True,
+                    pass_fds=passed,
+                )
+            )
+            try:
+                confined = Confined(await asyncio.shield(starting), info)
+            except asyncio.CancelledError:  # a half-started process would be nobody's
+                await asyncio.shield(Confined(await starting, info).end())
+                raise
         try:
-            ended = asyncio.create_task(process.wait())
-            await asyncio.wait((ended, watching), return_when=asyncio.FIRST_COMPLETED)
-            breach: Breach = watching.result() if watching.done() else ""
+            exit_code, breach = await confined.follow(spec, started, output)
         finally:
-            watching.cancel()
-            await asyncio.shield(_end(process))
-            with contextlib.suppress(TimeoutError):  # a grandchild outside the tree may hold the pipe
-                async with asyncio.timeout(2):
-                    await asyncio.gather(reading, return_exceptions=True)
-            reading.cancel()
+            await asyncio.shield(asyncio.ensure_future(confined.end()))
     return SandboxResult(
-        exit_code=None if breach else process.returncode,
+        exit_code=None if breach else exit_code,
         output=output.text(),
         breach=breach,
         duration_s=round(time.monotonic() - started, 3),
@@ -101,69 +92,24 @@ def _folder(spec: SandboxSpec) -> str:
     return "/"
 
 
-def _limit(pid: int) -> None:
-    """Bound what one process may write; core dumps are off. Best effort: the watchdog is what holds."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, FILE_BYTES_MAX))
-            resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
-
-
-async def _watch(pid: int, spec: SandboxSpec, started: float, output: _Output) -> Breach:
-    """Return the limit that was passed, when one is."""
-    limits = spec.limits
-    while True:
-        if time.monotonic() - started > limits.wall_s:
-            return "time"
-        if output.over:
-            return "output"
-        tree = await asyncio.to_thread(processes.tree, pid)
-        if len(tree) > limits.processes:
-            return "processes"
-        if sum(one.resident_bytes for one in tree) > limits.memory_bytes:
-            return "memory"
-        await asyncio.sleep(min(WATCH_S, max(limits.wall_s - (time.monotonic() - started), 0.01)))
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill the tree and reap its root. In a pid namespace the death of the first kills all."""
-    tree = await asyncio.to_thread(processes.tree, process.pid) if process.returncode is None else []
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    for one in tree:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(one.pid, signal.SIGKILL)
-    await process.wait()
-
-
-class _Output:
-    """What a command printed: the beginning, the end, and how much there was."""
-
-    def __init__(self, bytes_max: int, on_output: OnOutput | None) -> None:
-        self._bytes_max = bytes_max
-        self._on_output = on_output
-        self._head = b""
-        self._tail = b""
-        self._size = 0
-
-    @property
-    def over(self) -> bool:
-        """Return whether it printed more than it may."""
-        return self._size > self._bytes_max
-
-    async def read(self, stream: asyncio.StreamReader) -> None:
-        """Read to the end; memory stays bounded."""
-        while piece := await stream.read(_PIECE):
-            self._size += len(piece)
-            if self._on_output is not None:
-                self._on_output(piece)
-            room = _HEAD - len(self._head)
-            self._head += piece[:room]
-            self._tail = (self._tail + piece[room:])[-_TAIL:] if room < len(piece) else self._tail
-
-    def text(self) -> str:
-        """Return what is kept, with a note about what is not."""
-        cut = self._size - len(self._head) - len(self._tail)
-        note = f"\n[{cut} bytes of output cut here]\n".encode() if cut > 0 else b""
-        return (self._head + note + self._tail).decode("utf-8", "replace")
+@contextlib.contextmanager
+def _descriptors(command: Command, private: Path) -> Iterator[tuple[tuple[str, ...], tuple[int, ...], int]]:
+    """Yield an argv, the descriptors it inherits, and the end that tells the first process inside (-1: none)."""
+    if not command.options:
+        yield command.argv, (), -1
+        return
+    file = private / "options"
+    file.touch(mode=0o600)
+    file.write_bytes(b"".join(os.fsencode(option) + b"\0" for option in command.options))
+    options = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    info, told = os.pipe()
+    program, *rest = command.argv
+    argv = (program, "--args", str(options), "--info-fd", str(told), "--", *rest)
+    try:
+        yield argv, (options, told), info
+    except (OSError, ValueError):  # nothing was started that could own it
+        os.close(info)
+        raise
+    finally:
+        os.close(options)
+        os.close(told)

@@ -1,34 +1,26 @@
 """The first rung on macOS: Seatbelt through `sandbox-exec`, deny by default. Not run on a Mac yet.
 
-There are no mounts there: the tree, the environment and the reports keep their real paths, and `placed` translates what
-the specification says about the inside. Limits on processes and memory are the watchdog's.
+There are no mounts there: the tree, the environment and the reports keep their real paths, and `spec.placed` translates
+what the specification says about the inside. Limits on processes and memory are the watchdog's.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from worker.sandbox.bubblewrap import toolchain_roots
-from worker.sandbox.spec import SandboxSpec
+from worker.sandbox.spec import Command, SandboxSpec, placed, unmounted
+from worker.sandbox.toolchains import toolchain_roots
 
 PROGRAM = "/usr/bin/sandbox-exec"
 REMEDY = "this macOS has no sandbox-exec; run the worker on another machine"
 _READABLE = ("/usr", "/bin", "/sbin", "/System", "/Library/Developer", "/Library/Frameworks", "/opt/homebrew", "/dev")
 
 
-def placed(text: str, spec: SandboxSpec) -> str:
-    """Return `text` with the inside's paths replaced by the real ones."""
-    for mount in sorted(spec.mounts, key=lambda m: -len(m.target)):
-        text = text.replace(mount.target, str(mount.source))
-    return text
-
-
-def wrap(spec: SandboxSpec, private: Path) -> list[str]:
-    """Return the argv that runs `spec`; `private` becomes HOME and the place for temporary files."""
-    env = {**spec.env, "HOME": str(private), "TMPDIR": str(private)}
-    settings = [f"{name}={placed(value, spec)}" for name, value in env.items()]
+def wrap(spec: SandboxSpec, private: Path) -> Command:
+    """Return the command that runs `spec`; `private` becomes HOME and the place for temporary files."""
+    settings = [f"{name}={value}" for name, value in unmounted(spec, private).items()]
     argv = [placed(part, spec) for part in spec.argv]
-    return [PROGRAM, "-p", profile(spec, private), "/usr/bin/env", "-i", *settings, *argv]
+    return Command(argv=(PROGRAM, "-p", profile(spec, private), "/usr/bin/env", "-i", *settings, *argv))
 
 
 def profile(spec: SandboxSpec, private: Path) -> str:

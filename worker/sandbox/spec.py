@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,3 +35,39 @@ class SandboxSpec:
     limits: Limits
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     network: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What a rung makes of a specification: an argv that any user of the machine may read.
+
+    `options` are bubblewrap's own and reach it through a descriptor, because they hold the environment: a registry's
+    password must show in no list of processes, and this machine's paths not in `/proc/1/cmdline` inside.
+    """
+
+    argv: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+def placed(text: str, spec: SandboxSpec) -> str:
+    """Return `text` with the inside's paths made the real ones, for rungs that have no mounts."""
+    for mount in sorted(spec.mounts, key=lambda m: -len(m.target)):
+        whole = rf"(?<![\w./-]){re.escape(mount.target)}(?![\w.-])"  # not the /env in /home/env or in /envs
+        text = re.sub(whole, lambda _, real=str(mount.source): real, text)
+    return text
+
+
+def unmounted(spec: SandboxSpec, private: Path) -> dict[str, str]:
+    """Return the environment where there are no mounts, with `private` for HOME unless the specification has a folder.
+
+    A folder that should appear inside another (installed packages in the tree) is linked there.
+    """
+    for mount in spec.mounts:
+        parent, _, name = mount.target.rpartition("/")
+        within = Path(placed(parent, spec)) if parent else None
+        if within is not None and str(within) != parent and within.is_dir() and not (within / name).exists():
+            (within / name).symlink_to(mount.source)
+    own = {
+        name: str(private) for name in ("HOME", "TMPDIR") if placed(spec.env.get(name, ""), spec) == spec.env.get(name)
+    }
+    return {name: placed(value, spec) for name, value in spec.env.items()} | own

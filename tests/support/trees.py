@@ -1,0 +1,85 @@
+"""A worker's state folder with a repository in it, as a router's push leaves it, and what tests ask of it."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tandem.types import Adapter, CheckReport, CheckRequest, CommitId, Limits, PrepareRequest, RequestId, RunId
+from tests.support.checkouts import Checkout
+from worker import sandbox
+from worker.check import Checker
+
+REPO = "sample"
+
+
+@functools.cache
+def rung() -> sandbox.Rung:
+    """Return this machine's sandbox; without one the test is skipped with the remedy."""
+    with ThreadPoolExecutor(1) as pool:  # it runs a loop of its own, and a test may be inside one
+        found = pool.submit(sandbox.select).result()
+    if not found.name:
+        pytest.skip(found.remedy)
+    return found
+
+
+class Trees:
+    """Commits trees into a worker's own bare repository."""
+
+    def __init__(self, folder: Path, files: Mapping[str, str]) -> None:
+        self.checkout = Checkout(folder, files)
+        self.state = folder / "worker"
+        self.bare = self.state / "git" / f"{REPO}.git"
+        subprocess.run(
+            ["git", "clone", "-q", "--bare", str(self.checkout.root), str(self.bare)], check=True, timeout=60
+        )
+
+    def check_request(
+        self, command: str, adapter: Adapter, *, limits: Limits | None = None, environment: str = "", folder: str = ""
+    ) -> CheckRequest:
+        """Return a wish to check the first commit."""
+        return CheckRequest(
+            request_id=RequestId("r"),
+            run_id=RunId("run"),
+            repo_id=REPO,
+            commit=CommitId(self.checkout.base),
+            command=tuple(command.split()),
+            adapter=adapter,
+            environment=environment,
+            folder=folder,
+            limits=limits or Limits(wall_s=60),
+        )
+
+    def prepare_request(self, adapter: Adapter, *, allow_network: bool, wall_s: float = 120) -> PrepareRequest:
+        """Return a wish for the first commit's environment."""
+        return PrepareRequest(
+            request_id=RequestId("r"),
+            run_id=RunId("run"),
+            repo_id=REPO,
+            commit=CommitId(self.checkout.base),
+            adapter=adapter,
+            allow_network=allow_network,
+            wall_s=wall_s,
+        )
+
+    async def check(
+        self,
+        command: str,
+        adapter: Adapter,
+        *,
+        limits: Limits | None = None,
+        environment: str = "",
+        folder: str = "",
+    ) -> CheckReport:
+        """Return what a check of the first commit showed."""
+        request = self.check_request(command, adapter, limits=limits, environment=environment, folder=folder)
+        return await Checker(self.state, "here", rung()).check(request, lambda stage, message: None)
+
+    def leftovers(self) -> list[str]:
+        """Return what is left of work that is over."""
+        return [str(path) for path in (self.state / "tmp").glob("*")]

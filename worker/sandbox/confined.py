@@ -1,0 +1,161 @@
+"""A confined command's processes: follow them to their end, watch what they use, and leave none.
+
+Where the rung has a process namespace, the death of its first process takes all along. Elsewhere everything that was ever
+seen of the tree is killed, from the leaves to the root.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Literal
+
+from worker.sandbox import processes
+from worker.sandbox.output import Output
+from worker.sandbox.spec import SandboxSpec
+
+Breach = Literal["", "time", "memory", "processes", "output"]
+WATCH_S = 0.1
+FILE_BYTES_MAX = 2 << 30  # one file that a test writes
+_GONE_S = 5.0  # for the last of a killed tree to leave
+_INFO_BYTES = 4096
+
+
+class Confined:
+    """A launcher's process and all that came of it. `info` is where bubblewrap tells the first process inside."""
+
+    def __init__(self, process: asyncio.subprocess.Process, info: int) -> None:
+        self._process = process
+        self._info = info
+        self._first = -1  # a descriptor of the first process inside, which takes its whole namespace along
+        self._seen: set[processes.One] = set()
+        self._reading: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[int] | None = None
+
+    async def follow(self, spec: SandboxSpec, started: float, output: Output) -> tuple[int | None, Breach]:
+        """Return the exit code, and the limit that was passed, if one was."""
+        _bound(self._process.pid)
+        assert self._process.stdout is not None
+        self._reading = asyncio.create_task(output.read(self._process.stdout))
+        if self._info >= 0:
+            self._telling = asyncio.create_task(asyncio.to_thread(_first_inside, self._info))
+            self._first = await asyncio.shield(self._telling)
+        tasks = (
+            asyncio.create_task(self._watch(spec, started)),
+            asyncio.create_task(_flooded(output)),
+            asyncio.create_task(self._ended()),
+        )
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        breach = next((task.result() for task in tasks if task in done and task.result()), "")
+        if not breach:  # what it printed last may still be on its way
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GONE_S):
+                    await asyncio.shield(self._reading)
+            breach = "output" if output.passed.is_set() else ""
+        return self._process.returncode, breach
+
+    async def _ended(self) -> Breach:
+        await self._process.wait()
+        await self._clear()  # what it left running holds the pipe open
+        return ""
+
+    async def _watch(self, spec: SandboxSpec, started: float) -> Breach:
+        limits = spec.limits
+        while True:
+            left_s = limits.wall_s - (time.monotonic() - started)
+            if left_s <= 0:
+                return "time"
+            tree = await asyncio.to_thread(processes.tree, self._process.pid)
+            self._seen = self._seen.union(tree) if self._first < 0 else set()
+            if len(tree) > limits.processes:
+                return "processes"
+            if sum(one.resident_bytes for one in tree) > limits.memory_bytes:
+                return "memory"
+            await asyncio.sleep(max(min(WATCH_S, left_s), 0.01))
+
+    async def end(self) -> None:
+        """Kill what still runs and wait until it is gone."""
+        if self._telling is not None and self._first < 0:  # cancelled while waiting; the launcher's end ends this too
+            self._kill_group()
+            self._first = await self._telling
+        await self._clear()
+        await self._process.wait()
+        if self._reading is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GONE_S):
+                    await asyncio.gather(self._reading, return_exceptions=True)
+            self._reading.cancel()
+        for descriptor in (self._info, self._first):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._info = self._first = -1
+
+    async def _clear(self) -> None:
+        """Kill the tree: its namespace, or else whatever was ever seen of it, until none is left."""
+        if sys.platform == "linux" and self._first >= 0:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+        until = time.monotonic() + _GONE_S
+        while time.monotonic() < until:
+            running = [] if self._process.returncode is not None else processes.tree(self._process.pid)
+            running += processes.alive(self._seen) if self._seen else []
+            below = [one for one in running if one.pid != self._process.pid and not one.zombie]
+            processes.kill(below)
+            if not below:  # the root goes last: until then, those that lose their parent are its own
+                self._kill_group()
+                if not running and _is_over(self._first):
+                    return
+            await asyncio.sleep(0.01)
+        self._kill_group()
+
+    def _kill_group(self) -> None:
+        if self._process.returncode is not None and self._first >= 0:
+            return  # reaped, and its namespace holds the rest
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+async def _flooded(output: Output) -> Breach:
+    await output.passed.wait()
+    return "output"
+
+
+def _bound(pid: int) -> None:
+    """Bound what one process may write; core dumps are off. Best effort: the watchdog is what holds."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, FILE_BYTES_MAX))
+            resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+
+
+def _first_inside(info: int) -> int:
+    """Return a descriptor of the first process in the namespace, or -1; blocks until the launcher tells or ends."""
+    said = b""
+    while b"}" not in said and len(said) < _INFO_BYTES and (piece := os.read(info, _INFO_BYTES)):
+        said += piece
+    found = re.search(rb'"child-pid"\s*:\s*(\d+)', said)
+    if not found or sys.platform != "linux":
+        return -1
+    with contextlib.suppress(OSError):  # it has ended already
+        return os.pidfd_open(int(found.group(1)))
+    return -1
+
+
+def _is_over(first: int) -> bool:
+    """Return whether the namespace's first process has ended, and so everything in it."""
+    if first < 0:
+        return True
+    poll = select.poll()
+    poll.register(first, select.POLLIN)
+    return bool(poll.poll(0))
