@@ -1,22 +1,21 @@
 """Push a commit to a worker: Git's own protocol through one stream of the worker's gRPC service.
 
-`git push` runs here with `tandem/git_pipe.py` as its transport; that talks to a private Unix socket, and this module
-carries the bytes between it and the stream. What the worker already has is not sent again.
+`git push` runs here with one end of a socket pair as its transport (`fd::`), and this module carries the bytes between
+the other end and the stream. What the worker already has is not sent again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
-import tempfile
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from grpc import aio
 
-from tandem import git_pipe, wire
+from tandem import wire
 from tandem.errors import TandemError
 from tandem.git import git
 from tandem.v1 import worker_pb2 as pb
@@ -32,43 +31,52 @@ async def push(git_dir: Path, commit: str, repo_id: str, stub: Any, *, node: str
         DeadlineExceeded: It took longer than `timeout_s`.
         TandemError: The worker's Git refused it; the message has Git's words.
     """
-    failed, cause = list[TandemError](), list[aio.AioRpcError]()
-    with tempfile.TemporaryDirectory(prefix="tandem-git-") as folder:
-        path = f"{folder}/pipe"  # 0700 folder, and short enough for a socket
-
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                await _carry(stub, repo_id, reader, writer, timeout_s)
-            except aio.AioRpcError as error:
-                failed.append(wire.error_in(error, node))
-                cause.append(error)
-            finally:
-                writer.close()
-
-        server = await asyncio.start_unix_server(connected, path)
-        # `ext::` splits at spaces and knows percent signs; the paths are ours and hold neither, or are escaped
-        helper = " ".join(_escaped(part) for part in (sys.executable, "-I", "-S", git_pipe.__file__, path))
+    ours, gits = socket.socketpair()
+    try:
+        carrying = asyncio.create_task(_bridge(ours, stub, repo_id, timeout_s))
         try:
-            await git(
-                "push",
-                "--quiet",
-                "--no-verify",
-                "--no-thin",
-                f"ext::{helper}",
-                f"{commit}:{REF}{commit}",
-                git_dir=git_dir,
-                config=("protocol.ext.allow=always",),
-                timeout_s=timeout_s,
-            )
+            await _git_push(git_dir, commit, gits, timeout_s)
         except TandemError as error:
-            raise (failed[0] if failed else error) from (cause[0] if cause else None)
+            gits.close()
+            cause = await _ended(carrying)
+            raise (wire.error_in(cause, node) if cause else error) from cause
         finally:
-            server.close()
+            gits.close()
+            carrying.cancel()
+            await asyncio.gather(carrying, return_exceptions=True)
+    finally:
+        ours.close()
 
 
-def _escaped(part: str) -> str:
-    """Return an argument as `ext::` wants it: `% ` for a space, `%%` for a percent sign."""
-    return part.replace("%", "%%").replace(" ", "% ")
+async def _git_push(git_dir: Path, commit: str, link: socket.socket, timeout_s: float) -> None:
+    """Run `git push` over `link`: its `fd` transport speaks to whatever is at the other end of an open socket."""
+    await git(
+        "push",
+        "--quiet",
+        "--no-verify",
+        "--no-thin",
+        f"fd::{link.fileno()}/worker",
+        f"{commit}:{REF}{commit}",
+        git_dir=git_dir,
+        protocol="fd",
+        pass_fds=(link.fileno(),),
+        timeout_s=timeout_s,
+    )
+
+
+async def _bridge(link: socket.socket, stub: Any, repo_id: str, timeout_s: float) -> None:
+    reader, writer = await asyncio.open_unix_connection(sock=link)
+    try:
+        await _carry(stub, repo_id, reader, writer, timeout_s)
+    finally:
+        writer.close()
+
+
+async def _ended(carrying: asyncio.Task[None]) -> aio.AioRpcError | None:
+    """Return what the stream to the worker broke with, if it broke."""
+    await asyncio.wait([carrying], timeout=1)
+    error = carrying.exception() if carrying.done() and not carrying.cancelled() else None
+    return error if isinstance(error, aio.AioRpcError) else None
 
 
 async def _carry(

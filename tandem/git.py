@@ -62,7 +62,7 @@ class GitResult:
         return self.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
 
 
-def command(*args: str, config: Sequence[str] = (), protocol: Literal["", "file"] = "") -> list[str]:
+def command(*args: str, config: Sequence[str] = (), protocol: Literal["", "file", "fd"] = "") -> list[str]:
     """Return the argv for git's `args`, with everything switched off that a repository could use against us.
 
     `config` holds further `key=value` settings; `protocol` is the one transport this call may use. For callers that
@@ -94,9 +94,12 @@ async def git(
     timeout_s: float = 60,
     check: bool = True,
     config: Sequence[str] = (),
-    protocol: Literal["", "file"] = "",
+    protocol: Literal["", "file", "fd"] = "",
+    pass_fds: tuple[int, ...] = (),
 ) -> GitResult:
     """Run git over `git_dir`, a directory of ours; `check` raises where it answers with anything but 0.
+
+    `pass_fds` are open files the process inherits, for the `fd` transport.
 
     Raises:
         DeadlineExceeded: It took longer than `timeout_s`; the process and its children are gone.
@@ -105,7 +108,7 @@ async def git(
         TandemError: It failed, and `check` was asked for.
     """
     argv = command(*args, config=config, protocol=protocol)
-    return await _run(argv, environment(git_dir, env), None, stdin, timeout_s, check)
+    return await _run(argv, environment(git_dir, env), None, stdin, timeout_s, check, pass_fds)
 
 
 async def user_git(
@@ -162,6 +165,7 @@ async def _run(
     stdin: bytes | None,
     timeout_s: float,
     check: bool,
+    pass_fds: tuple[int, ...] = (),
 ) -> GitResult:
     verb = _verb(argv)
     if any("\0" in part for part in argv):
@@ -175,6 +179,7 @@ async def _run(
             env=env,
             cwd=cwd,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     except FileNotFoundError:
         raise Unavailable(f"git is not installed or not on PATH; {_INSTALL}") from None

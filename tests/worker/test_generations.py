@@ -3,8 +3,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tandem.errors import Cancelled, DeadlineExceeded, Unavailable
-from worker.generations import Generations
+from tandem.errors import Cancelled, DeadlineExceeded, ResourceExhausted, Unavailable
+from worker.generations import WORKS_MAX, Generations
 
 
 class Source:
@@ -118,5 +118,56 @@ def test_what_ended_is_forgotten_after_a_while() -> None:
         await collect(registry, source)
         assert source.started == 2
         await registry.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_first_item_is_told_at_once_and_later_ones_together() -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](), Source(items=40, pause_s=0.005)
+        batches = registry.batches("q", 1, 5, source, gather_s=0.05)
+        told = [batch async for batch in batches]
+        assert told[0] == [0]
+        assert [item for batch in told for item in batch] == list(range(40))
+        assert len(told) < 20
+        await registry.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_gathered_is_told_as_soon_as_the_work_ends() -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](), Source(items=2, pause_s=0.02)
+        async with asyncio.timeout(5):
+            assert [batch async for batch in registry.batches("q", 1, 5, source, gather_s=60)] == [[0], [1]]
+        await registry.close()
+
+    asyncio.run(scenario())
+
+
+def test_of_what_ended_the_newest_is_kept_and_nothing_is_refused() -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](), Source(items=1)
+        for number in range(3 * WORKS_MAX):
+            assert [item async for item in registry.follow(str(number), 1, 5, source)] == [0]
+        for number in range(3 * WORKS_MAX - 10, 3 * WORKS_MAX):
+            assert [item async for item in registry.follow(str(number), 1, 5, source)] == [0]
+        assert source.started == 3 * WORKS_MAX, "the last ones were kept"
+        assert [item async for item in registry.follow("0", 1, 5, source)] == [0]
+        assert source.started == 3 * WORKS_MAX + 1, "the first one was not"
+        await registry.close()
+
+    asyncio.run(scenario())
+
+
+def test_more_than_may_be_under_way_is_refused() -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](), Source(pause_s=60)
+        listeners = [asyncio.ensure_future(anext(registry.follow(str(n), 1, 90, source))) for n in range(WORKS_MAX)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(ResourceExhausted, match="are under way already"):
+            await collect(registry, source)
+        await registry.close()
+        assert all(isinstance(e, Cancelled) for e in await asyncio.gather(*listeners, return_exceptions=True))
 
     asyncio.run(scenario())

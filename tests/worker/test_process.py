@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import signal
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import Machine, ended
+from tests.support.machine import Machine, dispatcher, ended, question
 
-REPLIES = [{"persona": "coder", "text": "x"}]
+REPLIES = [{"persona": "coder", "text": "x"}, {"persona": "stuck", "fault": "hang"}]
 
 
 @pytest.fixture
@@ -34,6 +35,22 @@ def test_the_socket_is_its_owners_alone_and_goes_with_the_worker(machine: Machin
     started = time.monotonic()
     assert machine.stop(signal.SIGTERM) == 0
     assert time.monotonic() - started < 5
+    assert not machine.socket.exists()
+
+
+def test_a_call_under_way_does_not_keep_it(machine: Machine) -> None:
+    async def scenario() -> None:
+        async with dispatcher(machine.socket) as made:
+            call = asyncio.create_task(made.complete(question("stuck", "stuck"), lambda chunk: None))
+            await asyncio.sleep(0.5)
+            started = time.monotonic()
+            assert await asyncio.to_thread(machine.stop, signal.SIGTERM) == 0
+            assert time.monotonic() - started < 3
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+
+    machine.start()
+    asyncio.run(scenario())
     assert not machine.socket.exists()
 
 
