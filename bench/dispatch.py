@@ -25,7 +25,8 @@ from grpc import aio
 
 from bench import echo
 from router import gittunnel
-from router.dispatcher import Dispatcher, Node
+from router.dispatcher import Dispatcher
+from router.node import Node
 from tandem import wire
 from tandem.entry import APP_ROOT
 from tandem.errors import Unavailable

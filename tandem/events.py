@@ -18,7 +18,7 @@ EventKind = Literal[
     "step.finished",  # {step, summary, seconds}
     "call.started",  # {step, persona, model, node, expected_s?}
     "call.tokens",  # {step, persona, tokens, tokens_s, tail}: at most ten a second
-    "call.finished",  # as started, and {node, backend, rehearsed, seconds, first_token_ms, prompt_tokens, completion_tokens}
+    "call.finished",  # as started, and {node, backend, rehearsed, seconds, …, completion_tokens}
     "check.started",  # {step, command, commit, node, what}
     "check.progress",  # {step, stage, message}
     "check.finished",  # {step, verdict, reason, passed, failed, seconds, sandbox, failures}

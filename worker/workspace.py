@@ -145,7 +145,7 @@ def _fits(entries: list[_Entry]) -> None:
 
 def _cut_chains(tree: Path, links: list[str]) -> tuple[str, ...]:
     """Remove links that lead out by way of other links, and name them."""
-    root, cut = os.path.realpath(tree), []
+    root, cut = os.path.realpath(tree), list[str]()
     for path in links:
         real = os.path.realpath(tree / path)
         if real != root and not real.startswith(f"{root}/"):

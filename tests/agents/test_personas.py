@@ -25,7 +25,7 @@ def test_the_six_that_ship_load() -> None:
     ],
 )
 def test_a_file_that_does_not_fit_is_named_with_the_field(text: str, names: str) -> None:
-    with pytest.raises(BadPersona, match="coder.md"):
+    with pytest.raises(BadPersona, match=r"coder\.md"):
         parse(text, "coder.md")
     with pytest.raises(BadPersona) as caught:
         parse(text, "coder.md")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from router.dispatcher import Dispatcher, Node
+from router.dispatcher import Dispatcher
+from router.node import Node
 from tandem.errors import BadReply, DeadlineExceeded, ResourceExhausted, Unavailable, UnknownModel
 from tandem.types import Chunk, Reply
 from tests.support.machine import LONG, Machine, Wire, dispatcher, question, whole
@@ -191,7 +192,7 @@ def test_what_the_worker_says_of_itself_is_not_tried_again(quick: Machine) -> No
 
 
 def test_a_worker_that_is_not_there_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("router.dispatcher.DESCRIBE_S", 0.3)
+    monkeypatch.setattr("router.node.DESCRIBE_S", 0.3)
 
     async def scenario() -> None:
         async with dispatcher(tmp_path / "nobody") as made:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from router import gittunnel
-from router.dispatcher import Node
+from router.node import Node
 from tandem.errors import BadInput, DeadlineExceeded, TandemError
 from tandem.git import git
 from tandem.v1 import worker_pb2 as pb

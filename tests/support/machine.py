@@ -15,7 +15,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from router.dispatcher import Dispatcher, Node
+from router.dispatcher import Dispatcher
+from router.node import Node
 from tandem.types import Chunk, CompleteRequest, Message, RequestId, RunId
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -92,13 +92,13 @@ def test_an_unknown_model_names_the_command_that_fetches_it() -> None:
 
 def test_silence_ends_in_time_and_names_the_setting() -> None:
     started = time.monotonic()
-    with pytest.raises(DeadlineExceeded, match="ollama.first_token_s"):
+    with pytest.raises(DeadlineExceeded, match=r"ollama\.first_token_s"):
         ask(Say("x", fault="hang"), first_token_s=0.3)
     assert time.monotonic() - started < 5
 
 
 def test_silence_inside_a_reply_ends_in_time() -> None:
-    with pytest.raises(DeadlineExceeded, match="ollama.idle_s"):
+    with pytest.raises(DeadlineExceeded, match=r"ollama\.idle_s"):
         ask(Say("one two three", pause_s=3), idle_s=0.2)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from grpc import aio
 
-from router.dispatcher import Node
+from router.node import Node
 from tandem import errors, wire
 from tandem.v1 import worker_pb2 as pb
 from tests.support.machine import LONG, Machine, question

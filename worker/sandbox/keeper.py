@@ -15,7 +15,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def main():
+def main() -> None:
     """Run, kill what is left, and leave with the command's status."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
@@ -30,7 +30,7 @@ def main():
             _leave(code if code >= 0 else 128 - code)
 
 
-def _leave(code):
+def _leave(code: int) -> None:
     """Kill children, and those they leave behind, until there is none."""
     while True:
         for pid in _children():
@@ -42,7 +42,7 @@ def _leave(code):
             os._exit(code)
 
 
-def _children():
+def _children() -> list[int]:
     try:
         return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
     except OSError:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,7 +93,7 @@ def _folder(spec: SandboxSpec) -> str:
 
 
 @contextlib.contextmanager
-def _descriptors(command: Command, private: Path) -> Iterator[tuple[tuple[str, ...], tuple[int, ...], int]]:
+def _descriptors(command: Command, private: Path) -> Generator[tuple[tuple[str, ...], tuple[int, ...], int]]:
     """Yield an argv, the descriptors it inherits, and the end that tells the first process inside (-1: none)."""
     if not command.options:
         yield command.argv, (), -1

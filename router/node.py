@@ -1,0 +1,73 @@
+"""One worker as the router sees it: a connection, what the worker said of itself, and what was pushed to it.
+
+Decides only when to ask again; which node takes a call is `placement`'s business, and how it is made `dispatcher`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from tandem import __version__, wire
+from tandem.errors import Unavailable
+from tandem.types import NodeInfo
+from tandem.v1 import worker_pb2 as pb
+from tandem.v1.worker_pb2_grpc import WorkerServiceStub
+
+DESCRIBE_S = 6.0
+FRESH_S = 5.0  # how long a node's description is good
+
+
+class Node:
+    """One worker as seen from here."""
+
+    def __init__(self, address: str, name: str) -> None:
+        self.address = address
+        self.name = name
+        self.channel = aio.insecure_channel(address, options=wire.CLIENT_OPTIONS)
+        self.stub: Any = WorkerServiceStub(self.channel)
+        self.has: set[tuple[str, str]] = set()  # (repository, commit) pushed over this connection
+        self._info: NodeInfo | None = None
+        self._asked_at = -FRESH_S
+
+    @classmethod
+    def at_socket(cls, path: Path) -> Node:
+        """Return the worker that listens on an owner-only Unix socket."""
+        return cls(f"unix:{path}", "local")
+
+    def known(self) -> NodeInfo | None:
+        """Return what the node said a moment ago, or None where it has to be asked."""
+        return self._info if time.monotonic() - self._asked_at < FRESH_S else None
+
+    def doubt(self) -> None:
+        """Ask the node anew before the next call: its connection broke, and another process may listen there now."""
+        self._asked_at = -FRESH_S
+
+    async def describe(self, *, fresh: bool = False) -> NodeInfo:
+        """Return what the node says it is, asked at most every few seconds.
+
+        Raises:
+            Unavailable: It does not answer.
+            VersionSkew: It speaks another protocol.
+        """
+        known = None if fresh else self.known()
+        if known is not None:
+            return known
+        now = time.monotonic()
+        request = pb.DescribeRequest(protocol=wire.PROTOCOL, version=__version__)
+        try:
+            answer = await self.stub.Describe(request, timeout=DESCRIBE_S, wait_for_ready=True)
+        except aio.AioRpcError as error:
+            self._info = None
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise Unavailable(f"worker {self.name} did not say what it is within {DESCRIBE_S:g} s") from error
+            raise wire.error_in(error, f"worker {self.name}") from error
+        info = wire.node_in(answer)
+        if self._info is not None and self._info.boot_id != info.boot_id:
+            self.has.clear()  # it was started anew, and may have been emptied meanwhile
+        self.name, self._info, self._asked_at = info.name, info, now
+        return info
