@@ -62,7 +62,7 @@ class Node:
         try:
             answer = await self.stub.Describe(request, timeout=DESCRIBE_S, wait_for_ready=True)
         except aio.AioRpcError as error:
-            self._info = None
+            self.doubt()  # what it said before is kept, to see whether it was started anew
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise Unavailable(f"worker {self.name} did not say what it is within {DESCRIBE_S:g} s") from error
             raise wire.error_in(error, f"worker {self.name}") from error

@@ -57,7 +57,8 @@ class Confined:
         finally:
             for task in tasks:
                 task.cancel()
-        breach: Breach = next((task.result() for task in tasks if task in done and task.result()), "")
+        passed: list[Breach] = [task.result() for task in tasks if task in done and task.result()]
+        breach: Breach = passed[0] if passed else ""
         if not breach:  # what it printed last may still be on its way
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_GONE_S):
