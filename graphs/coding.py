@@ -11,7 +11,7 @@ from agents.replies import Code, Review, Tests
 from graphs import planning, views
 from graphs.state import State, enter
 from graphs.team import Team
-from tandem.detect import is_documentation
+from tandem.detect import is_documentation, is_test_file
 from tandem.errors import BadReply
 from tandem.types import CommitId, Edit, Json
 
@@ -29,13 +29,16 @@ async def code(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     if tree in state.get("drafts", []):
         update["stuck"] = "the coder goes in circles: this draft is the same as an earlier one"
     report = await team.check(step, state, head, "draft") if state["check"] else ""
+    idle = tree == await team.repo.tree(CommitId(state.get("tests") or team.task.base))
+    fine = not idle and (_green(team, report) or not state["check"])  # what was refused was not needed
     return update | {
         "unusable": False,
         "head": head,
         "drafts": [*state.get("drafts", []), tree],
         "draft_report": report,
         "dispute": said.dispute.strip() if not _green(team, report) else "",
-        "findings": [finding(text) for text in refused],
+        "findings": [finding(text, severity="minor" if fine else "blocker") for text in refused]
+        + ([finding("the draft changes nothing")] if idle else []),
     }
 
 
@@ -54,7 +57,7 @@ async def _draft(team: Team, state: State, step: str, said: Code) -> tuple[Commi
     refused: list[str] = []
     edits: list[Edit] = []
     for file in said.files:
-        if file.path in tests:
+        if file.path in tests or _judges(file.path, state):
             refused.append(f"your change to the test {file.path} was thrown away; dispute it if it is wrong")
         elif docs_only and not is_documentation(file.path):
             refused.append(f"{file.path} is no documentation, and this task is for documentation only")
@@ -75,6 +78,12 @@ async def _draft(team: Team, state: State, step: str, said: Code) -> tuple[Commi
     head = CommitId(str(await team.recorder.derive(step, "commit", make)))
     await team.repo.keep(team.recorder.run_id, step, head)
     return head, refused
+
+
+def _judges(path: str, state: State) -> bool:
+    """Return whether a file has a say in what passes: any test, and pytest's own hooks. Those are the tester's."""
+    adapter = state["check"].get("adapter")
+    return path.rsplit("/", 1)[-1] == "conftest.py" or (adapter is not None and is_test_file(path, adapter))
 
 
 async def _coder_sections(team: Team, state: State) -> list[Section]:

@@ -197,6 +197,22 @@ def test_code_under_a_task_for_documentation_is_thrown_away(tmp_path: Path) -> N
         own.stop()
 
 
+def test_the_coder_cannot_weaken_a_test_that_was_there_before(tmp_path: Path) -> None:
+    weak = {"path": "tests/test_text.py", "content": "import unittest\n"}
+    good = yaml.safe_load((DEMO / "good.yaml").read_text("utf-8"))["replies"]
+    code = next(e["reply"] for e in good if e["persona"] == "coder" and e.get("turn") == 2)
+    played = script(tmp_path, "weak", coder=[{**code, "files": [*code["files"], weak]}, code], reviewer=[FINE])
+    own, repo = Stack(tmp_path, rehearsal(played)), sample(tmp_path / "repo")
+    own.start()
+    try:
+        before = git(repo, "rev-parse", "main:tests/test_text.py")
+        body = own.wait(own.submit(repo, TASK, yes=True))
+        assert body["state"] == "merged", body["message"]
+        assert git(repo, "rev-parse", "main:tests/test_text.py") == before
+    finally:
+        own.stop()
+
+
 def test_a_router_that_cannot_decide_asks_the_lead(tmp_path: Path) -> None:
     unsure = {"reason": "two meanings", "difficulty": "low", "kind": "code", "reflect": False, "sure": False}
     own = Stack(tmp_path, rehearsal(script(tmp_path, "unsure", assessor=[unsure])))
