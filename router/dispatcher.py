@@ -60,7 +60,10 @@ class Dispatcher:
         known = [node.known() for node in self._nodes]
         if not fresh and None not in known:  # nearly every call; tasks would cost it more than the wire does
             return known
-        found = await asyncio.gather(*(node.describe(fresh=fresh) for node in self._nodes), return_exceptions=True)
+        patient = not any(known)  # a call that somebody can take waits for nobody
+        found = await asyncio.gather(
+            *(node.describe(fresh=fresh, patient=patient) for node in self._nodes), return_exceptions=True
+        )
         infos = [info if isinstance(info, NodeInfo) else None for info in found]
         for error in found:
             if not isinstance(error, NodeInfo | TandemError):
@@ -134,12 +137,13 @@ class Dispatcher:
         return self._nodes[placement.for_check(await self._described()).index]
 
     async def _push(self, node: Node, repo_id: str, commit: CommitId, left_s: float) -> None:
-        if (repo_id, commit) in node.has:
-            return
-        await gittunnel.push(
-            self._git_dir_of(repo_id), commit, repo_id, node.stub, node=f"worker {node.name}", timeout_s=left_s
-        )
-        node.has.add((repo_id, commit))
+        async with node.pushing[repo_id]:  # of two pushes of one commit at once, Git lets one fail
+            if (repo_id, commit) in node.has:
+                return
+            await gittunnel.push(
+                self._git_dir_of(repo_id), commit, repo_id, node.stub, node=f"worker {node.name}", timeout_s=left_s
+            )
+            node.has.add((repo_id, commit))
 
     async def _insist(
         self,

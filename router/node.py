@@ -5,7 +5,9 @@ Decides only when to ask again; which node takes a call is `placement`'s busines
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ class Node:
         self.channel = aio.insecure_channel(address, options=wire.CLIENT_OPTIONS)
         self.stub: Any = WorkerServiceStub(self.channel)
         self.has: set[tuple[str, str]] = set()  # (repository, commit) pushed over this connection
+        self.pushing = defaultdict[str, asyncio.Lock](asyncio.Lock)  # by repository: one push at a time
         self._info: NodeInfo | None = None
         self._asked_at = -FRESH_S
 
@@ -47,8 +50,8 @@ class Node:
         """Ask the node anew before the next call: its connection broke, and another process may listen there now."""
         self._asked_at = -FRESH_S
 
-    async def describe(self, *, fresh: bool = False) -> NodeInfo:
-        """Return what the node says it is, asked at most every few seconds.
+    async def describe(self, *, fresh: bool = False, patient: bool = True) -> NodeInfo:
+        """Return what the node says it is, asked at most every few seconds; `patient` waits for one that is starting.
 
         Raises:
             Unavailable: It does not answer.
@@ -60,7 +63,7 @@ class Node:
         now = time.monotonic()
         request = pb.DescribeRequest(protocol=wire.PROTOCOL, version=__version__)
         try:
-            answer = await self.stub.Describe(request, timeout=DESCRIBE_S, wait_for_ready=True)
+            answer = await self.stub.Describe(request, timeout=DESCRIBE_S, wait_for_ready=patient)
         except aio.AioRpcError as error:
             self.doubt()  # what it said before is kept, to see whether it was started anew
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:

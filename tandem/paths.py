@@ -7,6 +7,7 @@ and Apple's on macOS.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,6 +76,8 @@ def private_dir(path: Path) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.lstat()
+        if status.st_mode & stat.S_ISVTX:  # `/tmp`, say; closing it would shut everybody else out
+            raise BadConfig(f"{path} is shared with others; name a folder of your own inside it")
         if path.is_symlink() or status.st_uid != os.getuid():
             raise BadConfig(f"{path} is a link or belongs to another user; remove it or set TANDEM_STATE elsewhere")
         if status.st_mode & 0o077:

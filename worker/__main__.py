@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from tandem import __version__
 from tandem.config import Config, load
+from tandem.entry import APP_ROOT
 from tandem.errors import AlreadyRunning, BadConfig, TandemError
 from tandem.paths import SOCKET_PATH_MAX, private_dir, socket_path, state_dir
 from tandem.telemetry import start_logging
@@ -113,7 +114,7 @@ async def _offer(config: Config, state: Path, name: str) -> Offer:
     if config.rehearsal.script:
         from worker.backends import rehearsal
 
-        script = rehearsal.load(Path(config.rehearsal.script).expanduser())
+        script = rehearsal.load(_script(config.rehearsal.script))
         backends.append(
             rehearsal.RehearsalBackend(script, tokens_s=config.rehearsal.tokens_s, seed=config.rehearsal.seed)
         )
@@ -138,6 +139,11 @@ async def _offer(config: Config, state: Path, name: str) -> Offer:
         calls=Scheduler(config.worker.calls, config.worker.queue),
         check_places=Scheduler(config.worker.checks, config.worker.queue),
     )
+
+
+def _script(name: str) -> Path:
+    """Return a script's file; `demo` is the one that ships."""
+    return APP_ROOT / "cli" / "demo" / "good.yaml" if name == "demo" else Path(name).expanduser().absolute()
 
 
 def _wants_ollama(config: Config) -> bool:
@@ -193,7 +199,11 @@ def _free(socket_file: Path) -> None:
 
 
 def _leave_when_told(*, lifeline: bool) -> asyncio.Event:
-    """Return what is set once a signal comes or the lifeline ends."""
+    """Return what is set once a signal comes or the lifeline ends.
+
+    Raises:
+        BadConfig: Standard input cannot be a lifeline.
+    """
     leave = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -206,7 +216,10 @@ def _leave_when_told(*, lifeline: bool) -> asyncio.Event:
                 loop.remove_reader(line)  # an ended pipe would be heard again at once, without end
                 leave.set()
 
-        loop.add_reader(line, heard)
+        try:
+            loop.add_reader(line, heard)
+        except PermissionError:  # a file or `/dev/null`: nothing that ends with a parent
+            raise BadConfig("--lifeline needs a pipe as standard input, held open by whoever started this") from None
     return leave
 
 

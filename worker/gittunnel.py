@@ -38,6 +38,7 @@ _CHECKS = (
     "receive.fsck.missingNameBeforeEmail=warn",
 )
 _WORDS_BYTES_MAX = 4 << 10
+_LEAVE_S = 2.0  # for Git to take the objects of a push that broke off with it
 _REPO_ID = re.compile(r"[a-z0-9-]{1,64}")
 
 
@@ -125,10 +126,22 @@ async def serve(folder: Path, service: str, received: AsyncIterator[bytes]) -> A
         for task in (feeding, listening):
             task.cancel()
         await asyncio.gather(feeding, listening, return_exceptions=True)
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await asyncio.shield(process.wait())
+        await asyncio.shield(_end(process))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End Git and its helpers. Its input ends first: killed at once, Git leaves the objects of a broken push for good."""
+    if process.returncode is None and process.stdin is not None:
+        process.stdin.transport.abort()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_S):
+                await process.wait()
+        if process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+    await process.wait()
 
 
 async def _tail(stderr: asyncio.StreamReader) -> bytes:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -86,7 +86,7 @@ class Servicer(WorkerServiceServicer):
 
     async def Complete(self, request: pb.CompleteRequest, context: Any) -> AsyncIterator[pb.CompleteResponse]:
         """Ask a model, or join the call that does."""
-        try:
+        async with _answering(context):
             asked = wire.complete_in(request)
             if request.resume_offset < 0:
                 raise errors.BadInput(f"resume_offset is {request.resume_offset}; it counts characters from 0")
@@ -97,8 +97,6 @@ class Servicer(WorkerServiceServicer):
                 async for batch in work:
                     for part in _joined(batch, request.resume_offset):
                         yield wire.chunk_out(part) if isinstance(part, types.Chunk) else wire.reply_out(part)
-        except errors.TandemError as error:
-            await wire.abort(context, error)
 
     async def _generate(self, request: types.CompleteRequest) -> AsyncIterator[types.Chunk | types.Reply]:
         backend, model = self._offer.backends.pick(request.model)
@@ -111,7 +109,7 @@ class Servicer(WorkerServiceServicer):
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> AsyncIterator[pb.CheckResponse]:
         """Run tests, or join the run that does."""
-        try:
+        async with _answering(context):
             asked = wire.check_in(request)
             deadline_s = asked.limits.wall_s + request.header.deadline_s + _SLACK_S
 
@@ -127,12 +125,10 @@ class Servicer(WorkerServiceServicer):
             started = self._checks.follow(asked.request_id, asked.attempt, deadline_s, lambda: _telling(work, told))
             async for response in started:
                 yield response
-        except errors.TandemError as error:
-            await wire.abort(context, error)
 
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> AsyncIterator[pb.PrepareResponse]:
         """Build an environment, or join the build."""
-        try:
+        async with _answering(context):
             asked = wire.prepare_in(request)
 
             async def work(tell: OnProgress) -> pb.PrepareResponse:
@@ -148,12 +144,10 @@ class Servicer(WorkerServiceServicer):
             started = self._prepares.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
             async for response in started:
                 yield response
-        except errors.TandemError as error:
-            await wire.abort(context, error)
 
     async def Git(self, request_iterator: AsyncIterator[pb.GitRequest], context: Any) -> AsyncIterator[pb.GitResponse]:
         """Carry Git's pack protocol."""
-        try:
+        async with _answering(context):
             first = await anext(request_iterator, None)
             if first is None or not first.HasField("open"):
                 raise errors.BadInput("a Git stream begins with its repository and service")
@@ -161,8 +155,6 @@ class Servicer(WorkerServiceServicer):
             received = (message.data async for message in request_iterator)
             async for piece in gittunnel.serve(folder, first.open.service, received):
                 yield pb.GitResponse(data=piece)
-        except errors.TandemError as error:
-            await wire.abort(context, error)
 
     async def Cancel(self, request: pb.CancelRequest, context: Any) -> pb.CancelResponse:
         """Stop the work behind a request."""
@@ -181,6 +173,19 @@ class Servicer(WorkerServiceServicer):
         for registry in (self._replies, self._checks, self._prepares):
             await registry.close()
         await self._offer.backends.close()
+
+
+@asynccontextmanager
+async def _answering(context: Any) -> AsyncGenerator[None]:
+    """Turn errors into statuses; what nobody foresaw is for the log, and the router learns only its kind."""
+    try:
+        yield
+    except errors.TandemError as error:
+        await wire.abort(context, error)
+    except Exception as error:
+        log.exception("call failed unforeseen")
+        kind = type(error).__name__
+        await wire.abort(context, errors.TandemError(f"the worker met an unforeseen fault: {kind}; its log says more"))
 
 
 async def _telling(work: Callable[[OnProgress], Awaitable[T]], told: Callable[[str, str], T]) -> AsyncIterator[T]:

@@ -38,6 +38,11 @@ class Backend(Protocol):
         ...
 
 
+def clean(text: str) -> str:
+    """Return `text` with what UTF-8 cannot carry (half a surrogate pair, as JSON may name it) replaced by `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 class Backends:
     """All runtimes of a worker."""
 

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from tandem.config import OllamaConfig
 from tandem.errors import BadReply, DeadlineExceeded, ResourceExhausted, TandemError, Unavailable, UnknownModel
 from tandem.types import Chunk, CompleteRequest, Json, Message, ModelInfo, Reply, ToolCall
+from worker.backends.base import clean
 
 if TYPE_CHECKING:
     from ollama import AsyncClient
 
 _LIST_S = 5.0
 _CHARS_PER_TOKEN = 16  # beyond it a reply is taken for endless, whatever the server counts
+_LINES_PER_TOKEN = 2  # the same for lines, which may hold no text at all
 
 
 class OllamaBackend:
@@ -63,7 +65,7 @@ class OllamaBackend:
             DeadlineExceeded: It stayed silent longer than it may.
             BadReply: Its answer is not what its protocol says.
         """
-        started, first_ms, text = time.monotonic(), 0.0, ""
+        started, first_ms, text, lines = time.monotonic(), 0.0, "", 0
         calls: list[ToolCall] = []
         stream: Any = None
         try:
@@ -73,12 +75,13 @@ class OllamaBackend:
                 part = await anext(stream, None)
             while part is not None:
                 first_ms = first_ms or (time.monotonic() - started) * 1000
-                piece = part.message.content or ""
+                piece, lines = clean(part.message.content or ""), lines + 1
                 if piece:
                     yield Chunk(offset=len(text), text=piece)
                     text += piece
                 calls += _calls_in(part, len(calls))
-                endless = len(text) > request.sampling.max_tokens * _CHARS_PER_TOKEN
+                tokens = request.sampling.max_tokens
+                endless = len(text) > tokens * _CHARS_PER_TOKEN or lines > (tokens + 32) * _LINES_PER_TOKEN
                 if part.done or endless:
                     yield self._reply(request, text, calls, part, first_ms, started, cut=endless)
                     return
@@ -165,7 +168,7 @@ class OllamaBackend:
             return Unavailable(f"Ollama does not answer at {url}; start it with `ollama serve`, or set ollama.url")
         if isinstance(error, httpx.HTTPError):
             return Unavailable(f"the connection to Ollama at {url} broke ({type(error).__name__}); ask again")
-        if isinstance(error, ValueError):
+        if isinstance(error, ValueError | AttributeError | TypeError):  # the client takes every line for an object
             return BadReply(f"Ollama at {url} answered with something that is not its protocol: {str(error)[:200]}")
         return TandemError(f"Ollama's client failed unforeseen: {type(error).__name__}: {error}")
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tandem.errors import BadConfig, BadReply, Unavailable, UnknownModel
 from tandem.types import Chunk, CompleteRequest, ModelInfo, Reply, ToolCall
 from worker.backends import noise
+from worker.backends.base import clean
 
 RANDOM = "random"
 _BURST_CHARS = 2000  # of one piece where no pace is set
@@ -105,20 +106,22 @@ class RehearsalBackend:
         """
         started = time.monotonic()
         if model == RANDOM:
-            text, calls = noise.reply(request, self._seed), ()
+            text, calls, cut = noise.reply(request, self._seed), (), False
         elif model == self._script.name:
             entry = self._script.line(request.persona, request.turn)
             if entry.delay_s:
                 await asyncio.sleep(entry.delay_s)
             await self._fault(entry.fault)
-            text, calls = _text(entry), _calls(entry)
+            text, calls, cut = _text(entry), _calls(entry), entry.fault == "cut"
         else:
             raise UnknownModel(f"there is no rehearsal {model!r}; there are {self._script.name!r} and {RANDOM!r}")
         offset, first_ms = 0, 0.0
-        async for piece in self._paced(text):
+        async for piece in self._paced(text[: len(text) // 2] if cut else text):
             first_ms = first_ms or (time.monotonic() - started) * 1000
             yield Chunk(offset=offset, text=piece)
             offset += len(piece)
+        if cut:
+            raise Unavailable("the rehearsal script asks for the fault 'cut' here, in the middle of the reply")
         yield Reply(
             text=text,
             tool_calls=calls,
@@ -136,8 +139,8 @@ class RehearsalBackend:
     async def _fault(fault: str) -> None:
         if fault == "hang":
             await asyncio.Event().wait()
-        if fault in ("error", "cut"):
-            raise Unavailable(f"the rehearsal script asks for the fault {fault!r} here")
+        if fault == "error":
+            raise Unavailable("the rehearsal script asks for the fault 'error' here")
 
     async def _paced(self, text: str) -> AsyncIterator[str]:
         """Yield `text` word by word at the set pace, or in large pieces where there is none."""
@@ -155,8 +158,8 @@ class RehearsalBackend:
 
 def _text(entry: _Entry) -> str:
     if entry.text is not None:
-        return entry.text
-    return "" if entry.reply is None else json.dumps(entry.reply, ensure_ascii=False)
+        return clean(entry.text)
+    return "" if entry.reply is None else clean(json.dumps(entry.reply, ensure_ascii=False))
 
 
 def _calls(entry: _Entry) -> tuple[ToolCall, ...]:
