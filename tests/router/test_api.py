@@ -84,7 +84,7 @@ class OneRun:
         raise BrokenJournal("it does not fit")
 
     async def verify(
-        self, repo: str, commit: str, *, prepare: bool = False
+        self, repo: str, commit: str, *, prepare: bool = False, unsandboxed: bool = False
     ) -> AsyncIterator[tuple[str, dict[str, Json]]]:
         yield "progress", {"stage": "clone", "prepare": prepare}
         if commit == "bad":
