@@ -168,7 +168,8 @@ class Team:
     async def check(self, step: str, state: State, commit: str, what: str) -> str:
         """Run the tests over `commit` and return the key under which `reports` holds what they showed."""
         command = cast("tuple[str, ...]", tuple(state["check"]["command"]))
-        key = f"{step}/{what}"
+        self.turns["check"] += 1  # two checks of one step are two questions, whatever they are called
+        key = f"{step}/{what}.{self.turns['check']}"
         request = CheckRequest(
             request_id=RequestId(f"{self.recorder.run_id}/{key}"),
             run_id=self.recorder.run_id,
