@@ -38,7 +38,7 @@ async def call(
         BadReply: Neither the reply nor its repair could be used; the message quotes the trouble.
     """
     messages = build(persona, sections, language=language, context_tokens=context_tokens)
-    schema = cast("dict[str, Json]", cast("Any", persona.reply).model_json_schema())
+    schema = cast("dict[str, Json]", _without_bounds(cast("Any", persona.reply).model_json_schema()))
     first = await ask(messages, schema)
     try:
         parsed = _parse(first, persona)
@@ -52,6 +52,16 @@ async def call(
         raise BadReply(f"the {persona.title} ({second.model}) could not be understood, twice: {trouble}") from None
     repairs = ("the reply was asked for again", *parsed.repairs)
     return Spoken(value=parsed.value, replies=(first, second), repairs=repairs)
+
+
+def _without_bounds(schema: Any) -> Any:
+    """Return a schema without its upper bounds, which grammars unroll; they are checked when the reply is here."""
+    if isinstance(schema, dict):
+        items = cast("dict[str, Any]", schema).items()
+        return {key: _without_bounds(value) for key, value in items if key not in ("maxLength", "maxItems", "default")}
+    if isinstance(schema, list):
+        return [_without_bounds(item) for item in cast("list[Any]", schema)]
+    return schema
 
 
 def _parse(reply: Reply, persona: Persona) -> Parsed[ReplyModel]:

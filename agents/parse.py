@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from agents.replies import ReplyModel
 from tandem.errors import BadReply
 
-_THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
+_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # before the reply; inside it, it is content
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 # JSON that a language model wrote may hold what no text file should: unpaired surrogates and the zero character.
 _UNSTORABLE = re.compile("[\ud800-\udfff\x00]")

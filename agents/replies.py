@@ -6,14 +6,18 @@ that no sentence of a model can be taken for one.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from tandem.types import Difficulty, Kind
 
 Text = Annotated[str, Field(max_length=20_000)]
 Line = Annotated[str, Field(max_length=500)]
+
+
+# Models like to say "./a.py"; it means the same place.
+Path = Annotated[Line, AfterValidator(lambda path: path.removeprefix("./"))]
 
 
 class ReplyModel(BaseModel):
@@ -44,7 +48,7 @@ class Plan(ReplyModel):
 
     summary: Line
     scenarios: Annotated[list[Scenario], Field(max_length=30)] = []
-    files: Annotated[list[Line], Field(max_length=60)] = []
+    files: Annotated[list[Path], Field(max_length=60)] = []
     risks: Annotated[list[Line], Field(max_length=20)] = []
     question: Line = ""
 
@@ -54,7 +58,7 @@ class TestFile(ReplyModel):
 
     __test__ = False
 
-    path: Line
+    path: Path
     content: Annotated[str, Field(max_length=200_000)]
 
 
@@ -70,9 +74,16 @@ class Tests(ReplyModel):
 class CodeFile(ReplyModel):
     """A changed file, whole; `delete` removes it."""
 
-    path: Line
-    content: Annotated[str, Field(max_length=400_000)] = ""
+    path: Path
+    content: Annotated[str, Field(max_length=400_000)] | None = None
     delete: bool = False
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Refuse a path without content: taken for an empty file, it would wipe one out."""
+        if self.content is None and not self.delete:
+            raise ValueError(f"the file {self.path!r} has no content; give it whole, or set delete")
+        return self
 
 
 class Code(ReplyModel):

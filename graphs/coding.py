@@ -7,12 +7,14 @@ from typing import Any, cast
 from langgraph.runtime import Runtime
 
 from agents.context import Section
-from agents.replies import Code, Review, Tests
+from agents.replies import Code, Review, TestFile, Tests
 from graphs import planning, views
 from graphs.state import State, enter
 from graphs.team import Team
-from tandem.detect import is_documentation, is_test_file
+from tandem import proof
+from tandem.detect import is_documentation
 from tandem.errors import BadReply
+from tandem.kinds import decides_what_passes
 from tandem.types import CommitId, Edit, Json
 
 
@@ -20,23 +22,30 @@ async def code(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     """Have the coder change files, commit the draft, and run the tests over it."""
     team, (step, visits) = runtime.context, enter(state, "code")
     update: dict[str, Any] = {"visits": visits, "round": state.get("round", 0) + 1, "dispute": "", "stuck": ""}
+    if state["check"] and "base_report" not in state:  # documentation: what passes today must pass afterwards
+        update["base_report"] = await team.check(step, state, team.task.base, "base")
+        state = cast("State", {**state, **update})
+    sections = await _coder_sections(team, state)
     try:
-        said = await team.speak(step, "coder", Code, await _coder_sections(team, state))
-        head, refused = await _draft(team, state, step, said)
+        said = await team.speak(step, "coder", Code, sections)
+        head, refused, wanted = await _draft(team, state, step, said, sections)
     except BadReply as error:
-        return update | {"findings": [finding(str(error))], "unusable": True}
+        return update | {"findings": [*state.get("findings", []), finding(str(error))], "unusable": True}
     tree = await team.repo.tree(head)
     if tree in state.get("drafts", []):
         update["stuck"] = "the coder goes in circles: this draft is the same as an earlier one"
     report = await team.check(step, state, head, "draft") if state["check"] else ""
     idle = tree == await team.repo.tree(CommitId(state.get("tests") or team.task.base))
-    fine = not idle and (_green(team, report) or not state["check"])  # what was refused was not needed
+    trouble = _trouble(team, state, report)
+    fine = not idle and not trouble and not wanted  # what was refused was not needed
     return update | {
         "unusable": False,
         "head": head,
         "drafts": [*state.get("drafts", []), tree],
         "draft_report": report,
-        "dispute": said.dispute.strip() if not _green(team, report) else "",
+        "trouble": trouble,
+        "wanted": wanted,
+        "dispute": said.dispute.strip() if trouble else "",
         "findings": [finding(text, severity="minor" if fine else "blocker") for text in refused]
         + ([finding("the draft changes nothing")] if idle else []),
     }
@@ -47,27 +56,43 @@ def finding(why: str, *, file: str = "", severity: str = "blocker", line: int = 
     return {"severity": severity, "file": file, "line": line, "why": why, "fix": fix}
 
 
-def _green(team: Team, report: str) -> bool:
-    return bool(report) and team.reports[report].verdict == "passed"
+def _trouble(team: Team, state: State, report: str) -> str:
+    """Return why the tests do not let the draft pass, judged against the base; empty where they do."""
+    if not report:
+        return ""
+    base, draft = team.reports[state["base_report"]], team.reports[report]
+    if state.get("tests"):
+        judged = proof.green(base, draft, state["red"], state["test_files"])
+        return "" if judged.holds else judged.reason
+    broken = proof.regressions(base, draft)
+    return f"tests that passed before do not pass: {', '.join(broken[:5])}" if broken else ""
 
 
-async def _draft(team: Team, state: State, step: str, said: Code) -> tuple[CommitId, list[str]]:
-    """Commit what may be changed over the last head, and say what was refused."""
+async def _draft(
+    team: Team, state: State, step: str, said: Code, sections: list[Section]
+) -> tuple[CommitId, list[str], list[str]]:
+    """Commit what may be changed over the last head, say what was refused, and which files the coder has to see."""
     tests, docs_only = set(state.get("test_files", [])), state["assessment"]["kind"] == "docs"
+    head = CommitId(state.get("head", team.task.base))
+    there, seen = set(await team.repo.files(head)), team.seen_whole("coder", sections)
     refused: list[str] = []
+    wanted: list[str] = []
     edits: list[Edit] = []
     for file in said.files:
         if file.path in tests or _judges(file.path, state):
             refused.append(f"your change to the test {file.path} was thrown away; dispute it if it is wrong")
         elif docs_only and not is_documentation(file.path):
             refused.append(f"{file.path} is no documentation, and this task is for documentation only")
+        elif file.path in there and f"file {file.path}" not in seen:
+            refused.append(f"{file.path} was not shown to you whole, so your change to it was not taken; {views.LARGE}")
+            wanted.append(file.path)
         else:
             edits.append(Edit(path=file.path, content=None if file.delete else file.content))
     at_s = await team.recorder.now(step)
 
     async def make() -> Json:
         return await team.repo.commit(
-            parent=CommitId(state.get("head", team.task.base)),
+            parent=head,
             edits=edits,
             persona="coder",
             message=f"{state['plan']['summary']} (draft {state.get('round', 0) + 1})\n\n{said.note}\n\n"
@@ -75,15 +100,14 @@ async def _draft(team: Team, state: State, step: str, said: Code) -> tuple[Commi
             at_s=at_s,
         )
 
-    head = CommitId(str(await team.recorder.derive(step, "commit", make)))
-    await team.repo.keep(team.recorder.run_id, step, head)
-    return head, refused
+    draft = CommitId(str(await team.recorder.derive(step, "commit", make)))
+    await team.repo.keep(team.recorder.run_id, step, draft)
+    return draft, refused, wanted
 
 
 def _judges(path: str, state: State) -> bool:
-    """Return whether a file has a say in what passes: any test, and pytest's own hooks. Those are the tester's."""
     adapter = state["check"].get("adapter")
-    return path.rsplit("/", 1)[-1] == "conftest.py" or (adapter is not None and is_test_file(path, adapter))
+    return adapter is not None and decides_what_passes(path, adapter)
 
 
 async def _coder_sections(team: Team, state: State) -> list[Section]:
@@ -91,7 +115,7 @@ async def _coder_sections(team: Team, state: State) -> list[Section]:
     test_files = state.get("test_files", [])
     changed = views.changed_paths(await team.repo.diff(team.task.base, CommitId(head)))
     report = state.get("draft_report") or state.get("red_report", "")
-    paths = [*state["plan"]["files"], *(p for p in changed if p not in test_files)]
+    paths = [*state.get("wanted", []), *state["plan"]["files"], *(p for p in changed if p not in test_files)]
     return [
         views.task(team),
         Section(title="the plan", text=views.plan_text(state), keep=8),
@@ -114,14 +138,12 @@ async def review(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         first = Section(title="your own first review", text=said.model_dump_json(), keep=8)
         said = await team.speak(step, "reviewer", Review, [*sections, first])
     findings = own + [found.model_dump() for found in said.findings]
-    if state["check"] and not _green(team, state["draft_report"]):
-        findings.append(finding("the tests do not pass:\n" + views.report_text(team.reports[state["draft_report"]])))
+    if state["trouble"]:
+        report = views.report_text(team.reports[state["draft_report"]])
+        findings.append(finding(f"the tests do not pass: {state['trouble']}\n{report}"))
     grave = any(f["severity"] in ("blocker", "major") for f in findings)
-    return {
-        "visits": visits,
-        "findings": findings,
-        "approved_by_reviewer": said.verdict == "approve" and not grave,
-    }
+    content = said.verdict == "approve" or not said.findings  # "changes" without a finding gives nobody anything to do
+    return {"visits": visits, "findings": findings, "approved_by_reviewer": content and not grave}
 
 
 async def _reviewer_sections(team: Team, state: State) -> list[Section]:
@@ -144,7 +166,7 @@ async def dispute(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         Section(title="the plan", text=views.plan_text(state), keep=9),
         *await views.named_files(team, state["tests"], state["test_files"], keep=8),
         Section(title="the coder disputes a test", text=state["dispute"], keep=9),
-        Section(title="How tests are run", text=views.how_tests_run(state), keep=9, data=False),
+        Section(title="How tests are run", text=views.how_tests_run(state), keep=9),
     ]
     said = await team.speak(step, "tester", Tests, sections)
     return update | await new_tests(team, state, step, said)
@@ -152,6 +174,7 @@ async def dispute(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
 
 async def new_tests(team: Team, state: State, step: str, said: Tests) -> dict[str, Any]:
     """Put corrected tests under the draft, if they are red on the base; else leave all as it is."""
+    said = await _with_earlier(team, state, said)
     try:
         tried = await planning.write_tests(team, state, step, said, state["base_report"])
     except BadReply as error:
@@ -183,6 +206,19 @@ async def new_tests(team: Team, state: State, step: str, said: Tests) -> dict[st
     }
 
 
+async def _with_earlier(team: Team, state: State, said: Tests) -> Tests:
+    """Return the tester's files with those of before that were not written anew."""
+    if not said.files:
+        return said
+    anew = {file.path for file in said.files}
+    kept: list[TestFile] = []
+    for path in state["test_files"]:
+        text = None if path in anew else await team.repo.read(CommitId(state["tests"]), path)
+        if text is not None:
+            kept.append(TestFile(path=path, content=text))
+    return said.model_copy(update={"files": [*kept, *said.files]})
+
+
 async def ask_dispute(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     """Let the lead decide between the coder and the tester."""
     team, (step, visits) = runtime.context, enter(state, "ask_dispute")
@@ -203,7 +239,7 @@ async def ask_dispute(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         Section(title="the plan", text=views.plan_text(state), keep=9),
         *await views.named_files(team, state["tests"], state["test_files"], keep=8),
         Section(title="the lead decided for the coder; correct the test", text=f"{state['dispute']}\n{said}", keep=9),
-        Section(title="How tests are run", text=views.how_tests_run(state), keep=9, data=False),
+        Section(title="How tests are run", text=views.how_tests_run(state), keep=9),
     ]
     said_tests = await team.speak(step, "tester", Tests, sections)
     return {"visits": visits, "dispute": "", **await new_tests(team, state, step, said_tests)}
@@ -231,7 +267,8 @@ async def ask_rounds(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         message = f"rounds spent ({state.get('round', 0)}): {why}"
         return {"visits": visits, "outcome": {"state": "rounds spent", "message": message, "verdict": "failed"}}
     more = team.settings.rounds[state["assessment"]["difficulty"]]
-    remark = [finding(f"the lead says: {answer.text}", severity="major")] if answer.text else []
+    remark = [finding(why)] if state.get("stuck") else []
+    remark += [finding(f"the lead says: {answer.text}", severity="major")] if answer.text else []
     return {
         "visits": visits,
         "rounds": state.get("round", 0) + more,
@@ -243,7 +280,7 @@ async def ask_rounds(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
 
 def _last_trouble(team: Team, state: State) -> str:
     report = team.reports.get(state.get("draft_report", ""))
-    if report is not None and report.verdict != "passed":
-        return views.report_text(report).splitlines()[0].rstrip(".")
+    if report is not None and state.get("trouble"):
+        return f"{views.report_text(report).splitlines()[0]}; {state['trouble']}"
     grave = [f["why"] for f in state.get("findings", []) if f["severity"] in ("blocker", "major")]
     return grave[-1] if grave else "the reviewer did not approve"

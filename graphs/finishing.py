@@ -15,7 +15,7 @@ from graphs.coding import finding
 from graphs.proving import prove
 from graphs.state import State, enter
 from graphs.team import Team
-from tandem.errors import Cancelled, TandemError
+from tandem.errors import Cancelled, ReplayDiffers, TandemError
 from tandem.types import CommitId, Json
 
 REPLANTS = 3  # times the branch may move while we try to merge
@@ -144,7 +144,7 @@ async def document(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     ]
     try:
         said = await team.speak(step, "documenter", Report, sections)
-    except Cancelled:
+    except (Cancelled, ReplayDiffers):
         raise
     except TandemError as error:
         team.recorder.emit(

@@ -10,14 +10,14 @@ from typing import Any, cast
 from langgraph.runtime import Runtime
 
 from agents.context import Section
-from agents.replies import Plan, Tests
+from agents.replies import Plan, TestFile, Tests
 from graphs import views
 from graphs.state import State, enter
 from graphs.team import Team
 from tandem import proof
 from tandem.detect import CheckPlan, adapter_for, detect_check, is_test_file, parse_command
 from tandem.errors import BadReply
-from tandem.types import CommitId, Edit
+from tandem.types import CheckReport, CommitId, Edit
 
 SPECIFY_TRIES = 2  # times the tester may try to write tests that fail on the base
 
@@ -48,7 +48,7 @@ async def ask_plan(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     )
     if answer.choice == "stop":
         return {"visits": visits, "outcome": {"state": "rejected", "message": "the lead rejected the plan"}}
-    return {"visits": visits, "plan_remarks": answer.text if answer.choice == "change" else ""}
+    return {"visits": visits, "plan_remarks": answer.text, "plan_again": answer.choice == "change"}
 
 
 async def prepare(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ async def specify(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     """Have the tester write tests, and see them fail on the base."""
     team, (step, visits) = runtime.context, enter(state, "specify")
     base_report = await team.check(step, state, team.task.base, "base")
-    trouble = ""
+    trouble = views.findings_text(state.get("findings", []))  # from an earlier visit, and the lead's words
     for _ in range(SPECIFY_TRIES):
         said = await team.speak(step, "tester", Tests, await _tester_sections(team, state, trouble))
         if (check := await _fitting_check(team, state, said)) != state["check"]:
@@ -168,7 +168,7 @@ async def write_tests(team: Team, state: State, step: str, said: Tests, base_rep
         BadReply: There are none, or a path is no test's.
     """
     adapter = state["check"]["adapter"]
-    wrong = [file.path for file in said.files if not is_test_file(file.path, adapter)]
+    wrong = [file.path for file in said.files if not (is_test_file(file.path, adapter) or _package_mark(file))]
     if wrong or not said.files:
         names = ", ".join(repr(path) for path in wrong)
         raise BadReply(f"not paths of test files: {names}" if wrong else f"no test was written. {said.note}".strip())
@@ -187,7 +187,27 @@ async def write_tests(team: Team, state: State, step: str, said: Tests, base_rep
     await team.repo.keep(team.recorder.run_id, step, commit)
     files = sorted({file.path for file in said.files})
     report = await team.check(step, state, commit, f"red.{commit[:8]}")
-    return _Attempt(commit, files, report, proof.red(team.reports[base_report], team.reports[report], files))
+    result = proof.red(team.reports[base_report], team.reports[report], files)
+    lost = _lost(team.reports[base_report], team.reports[report], files)
+    if result.holds and lost:
+        words = f"tests that are there today must stay, and these are gone: {', '.join(lost[:5])}"
+        result = proof.RedResult(holds=False, reason=words)
+    return _Attempt(commit, files, report, result)
+
+
+def _package_mark(file: TestFile) -> bool:
+    """Return whether a file only makes its folder a package."""
+    return file.path.rsplit("/", 1)[-1] == "__init__.py" and not file.content.strip()
+
+
+def _lost(base: CheckReport, red: CheckReport, files: Sequence[str]) -> list[str]:
+    """Return tests that passed on the base and that the tester's version of their file, which loads, has no more."""
+    now, loaded = proof.outcomes(red), {test.file for test in red.tests if test.id != test.file}
+    return [
+        test.id
+        for test in base.tests
+        if test.outcome == "passed" and test.id not in now and test.file in files and test.file in loaded
+    ]
 
 
 async def _tester_sections(team: Team, state: State, trouble: str) -> Sequence[Section]:
@@ -196,6 +216,6 @@ async def _tester_sections(team: Team, state: State, trouble: str) -> Sequence[S
         Section(title="the plan", text=views.plan_text(state), keep=8),
         *await views.named_files(team, team.task.base, state["plan"]["files"]),
         *await views.sample_tests(team, state["check"]["adapter"]),
-        Section(title="How tests are run", text=views.how_tests_run(state), keep=9, data=False),
+        Section(title="How tests are run", text=views.how_tests_run(state), keep=9),
         Section(title="what was wrong with your last tests", text=trouble, keep=9),
     ]

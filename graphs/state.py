@@ -22,6 +22,7 @@ class State(TypedDict):
     assessment: dict[str, Any]  # assess, or the lead
     plan: dict[str, Any]  # plan
     plan_remarks: str  # the lead, on the plan
+    plan_again: bool  # the lead: the planner has to think again
     check: dict[str, Any]  # prepare: command, adapter, why; empty where there is none
     environment: str  # prepare: key
     needs: list[str]  # prepare: the files that want an environment not built yet
@@ -34,6 +35,8 @@ class State(TypedDict):
     head: str  # code: commit of the draft
     drafts: list[str]  # code: trees seen, to notice circles
     draft_report: str  # code: key of the report
+    trouble: str  # code: why the tests do not let the draft pass, judged against the base
+    wanted: list[str]  # code: files the coder wanted to change without having seen them whole
     unusable: bool  # code: the coder could not be understood, so there is no new draft
     dispute: str  # code: what the coder says is wrong with a test
     disputes: int  # dispute: how often the tester was asked

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from langgraph.types import interrupt
 
 from agents.call import call
-from agents.context import Section
+from agents.context import Section, uncut
 from agents.personas import Persona
 from agents.replies import ReplyModel
 from graphs.phrases import phrase
@@ -105,6 +105,12 @@ class Team:
             self.recorder.emit("note", level="info", text=f"{persona.title}: {'; '.join(spoken.repairs)}")
         assert isinstance(spoken.value, reply_type)
         return spoken.value
+
+    def seen_whole(self, name: str, sections: Sequence[Section]) -> set[str]:
+        """Return the titles of the sections that persona `name` is shown uncut."""
+        persona = self.personas[name]
+        context_tokens = self.settings.contexts[persona.slot]
+        return uncut(persona, sections, language=self.task.language, context_tokens=context_tokens)
 
     async def _ask(self, step: str, persona: Persona, messages: tuple[Message, ...], schema: dict[str, Json]) -> Reply:
         self.turns[persona.name] += 1
@@ -248,7 +254,7 @@ class Team:
             details=details,
         )
         given = self.recorder.answer(question.id)
-        if given is not None:
+        if given is not None and given.digest == question.digest:
             return given
         await self.recorder.opened(question)
         if self.task.yes and by_yes:

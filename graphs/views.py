@@ -14,6 +14,7 @@ from tandem.types import Adapter, CheckReport, CommitId
 
 _FILE_LIST = 400  # paths shown at most
 _FILE_BYTES = 48_000  # of one file
+LARGE = f"files are shown up to {_FILE_BYTES} bytes, and yours must be seen before it is rewritten"
 _TELLING = re.compile(
     r"(^|/)(package\.json|pyproject\.toml|setup\.cfg|tox\.ini|pytest\.ini|conftest\.py|[\w.-]*requirements[\w.-]*\.txt"
     r"|Makefile|go\.mod|Cargo\.toml)$"

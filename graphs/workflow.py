@@ -76,7 +76,7 @@ def after_ask_plan(state: State) -> str:
     """A remark goes back to the planner."""
     if "outcome" in state:
         return END
-    return "plan" if state["plan_remarks"] else "prepare"
+    return "plan" if state["plan_again"] else "prepare"
 
 
 def after_prepare(state: State) -> str:

@@ -18,7 +18,7 @@ from router import execution
 from router.accept import task_in
 from router.feed import Feed
 from router.journal import Entry, Journal
-from router.recorder import RunRecorder
+from router.recorder import RunRecorder, to_the_end
 from router.repository import OwnRepository
 from router.summary import RunInfo, facts_of, open_question, rehearsed
 from tandem.config import Config
@@ -38,7 +38,9 @@ class Engine:
         self.journal = journal
         self.ports = ports
         self._feeds: dict[RunId, Feed] = {}
-        self._queue: asyncio.PriorityQueue[tuple[int, float, RunId]] = asyncio.PriorityQueue(config.router.queue)
+        # Never waited for: what was accepted must find its place again after a restart. `full` is the bound.
+        self._queue: asyncio.PriorityQueue[tuple[int, float, RunId]] = asyncio.PriorityQueue()
+        self._waiting_max = config.router.queue
         self._active: dict[RunId, asyncio.Task[None]] = {}
         self._places = config.router.active_runs
         self._workers: list[asyncio.Task[None]] = []
@@ -68,7 +70,7 @@ class Engine:
     @property
     def full(self) -> bool:
         """Return whether no further run may wait."""
-        return self._queue.full()
+        return self._queue.qsize() >= self._waiting_max
 
     @property
     def watched(self) -> bool:
@@ -97,7 +99,7 @@ class Engine:
         if task is not None:
             task.cancel()
             await asyncio.wait([task], timeout=CANCEL_S)
-        elif not info.over:
+        if info.run not in self._active and not info.over:
             await self.set_state(info, state="cancelled", message="cancelled by a person")
 
     async def set_state(self, info: RunInfo, **change: Any) -> None:
@@ -127,11 +129,11 @@ class Engine:
                 del self._active[run_id]
 
     async def _execute(self, info: RunInfo) -> None:
-        """Work on a run until it ends or waits, and record which."""
+        """Work on a run until it ends or waits, and record which. Only closing leaves it as it stands."""
         started, feed = time.monotonic(), self.feed(info.run)
-        await self.set_state(info, state="running")
-        recorder = RunRecorder(self.journal, info.run, await self.journal.entries(info.run), emit=feed.emit)
         try:
+            await self.set_state(info, state="running")
+            recorder = RunRecorder(self.journal, info.run, await self.journal.entries(info.run), emit=feed.emit)
             change = await self._outcome(info, recorder)
         except asyncio.CancelledError:
             if self._closing:
@@ -143,11 +145,19 @@ class Engine:
             log.exception("run failed unforeseen", extra={"run_id": info.run})
             words = f"an unforeseen fault ({type(error).__name__}: {error}); the router's log has the details"
             change = {"state": "failed", "message": words, "class": "TandemError"}
-        entries = await self.journal.entries(info.run)
         info.active_s += time.monotonic() - started
+        try:
+            await to_the_end(self._conclude(info, change))
+        except TandemError as error:  # the disk is full, say: nobody may take the run for one that works
+            log.error("run's end could not be recorded", extra={"run_id": info.run, "why": error.message})
+            _apply(info, {"state": "failed", "message": error.message, "class": type(error).__name__})
+            _tell(info, feed)
+
+    async def _conclude(self, info: RunInfo, change: dict[str, Any]) -> None:
+        entries = await self.journal.entries(info.run)
         info.question = open_question(entries) if change["state"] == "waiting" else None
         info.facts["rehearsed"] = rehearsed(entries)
-        await self.set_state(info, **_unless_delivered(change, entries), facts=info.facts)
+        await self.set_state(info, **_unless_delivered(change, entries, info.facts), facts=info.facts)
 
     async def _outcome(self, info: RunInfo, recorder: RunRecorder) -> dict[str, Any]:
         """Execute the graph within the run's time and return the change of state it came to."""
@@ -184,7 +194,7 @@ def _tell(info: RunInfo, feed: Feed) -> None:
         feed.emit("question", {"question": cast("Json", asdict(info.question))})
 
 
-def _unless_delivered(change: dict[str, Any], entries: list[Entry]) -> dict[str, Any]:
+def _unless_delivered(change: dict[str, Any], entries: list[Entry], facts: Mapping[str, Json]) -> dict[str, Any]:
     """Return the change of state, but never one that hides that the commit was delivered before it."""
     done = [cast("dict[str, Any]", e.value) for e in entries if e.kind == "delivery"]
     if not done or change["state"] in ("merged", "delivered", "waiting"):

@@ -13,11 +13,11 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import asdict
-from typing import Any, cast
+from dataclasses import asdict, replace
+from typing import Any, TypeVar, cast
 
 from router.journal import Entry, Journal
-from tandem.errors import Cancelled, ReplayDiffers, StaleApproval, TandemError, Unavailable
+from tandem.errors import BrokenJournal, Cancelled, ReplayDiffers, StaleApproval, TandemError, Unavailable
 from tandem.events import EventKind
 from tandem.faults import failpoint
 from tandem.types import Comment, Decision, Json, Question, RunId
@@ -25,6 +25,7 @@ from tandem.types import Comment, Decision, Json, Question, RunId
 log = logging.getLogger(__name__)
 Emit = Callable[[EventKind, dict[str, Json]], None]
 AGAIN_S = (0.5, 2.0)  # pauses before asking again where nobody answered
+T = TypeVar("T")
 _LOOSE = frozenset(("state", "opened", "answered", "failed", "intent", "cut"))
 
 
@@ -106,7 +107,7 @@ class RunRecorder:
         if key not in self._intents:
             await self._append(key, "intent", asked, dict(intent), 1)
         failpoint(f"effect.intended.{kind}")
-        return await _to_the_end(self._perform(key, kind, asked, do))
+        return await to_the_end(self._perform(key, kind, asked, do))
 
     async def _perform(self, key: tuple[str, int], kind: str, asked: str, do: Callable[[], Awaitable[Json]]) -> Json:
         value = await do()
@@ -155,6 +156,7 @@ class RunRecorder:
 
     async def answered(self, decision: Decision) -> None:
         """Record an answer given in the person's name."""
+        self._must_be_live(decision.question, "answered")
         await self._append((decision.question, 0), "answered", decision.digest, cast("Json", asdict(decision)), 1)
         self._answers[decision.question] = decision
 
@@ -183,6 +185,8 @@ class RunRecorder:
 
     async def _cut(self, first: Entry, text: str = "") -> None:
         """Leave everything from `first` on behind: the workflow, a persona or the configuration has changed."""
+        if any(entry.kind == "delivery" and entry.id >= first.id for entry in self._recorded.values()):
+            raise BrokenJournal("the change was delivered already, and what led to it is left as it was")
         text = text or (
             f"from step {first.step!r} on this run is done again: its workflow, personas or configuration changed"
         )
@@ -212,7 +216,7 @@ class RunRecorder:
             self._recorded[key] = entry
 
 
-async def _to_the_end(work: Coroutine[Any, Any, Json]) -> Json:
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     """Await `work`; when cancelled meanwhile, let it finish first, so that no effect is left without its record."""
     task = asyncio.create_task(work)
     try:
@@ -236,7 +240,7 @@ def is_new(question: Question | None, decision: Decision, earlier: Decision | No
         StaleApproval: Nothing like it is asked, it was answered otherwise, or it is about other bytes.
     """
     if earlier is not None:
-        if (earlier.choice, earlier.digest, earlier.text) == (decision.choice, decision.digest, decision.text):
+        if replace(earlier, by="") == replace(decision, by=""):
             return False
         raise StaleApproval(f"question {decision.question!r} was already answered with {earlier.choice!r}")
     if question is None or question.id != decision.question:

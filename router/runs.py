@@ -20,13 +20,15 @@ from router import verify as verification
 from router.accept import accept, new_run_id
 from router.dispatcher import Dispatcher, Node
 from router.engine import Engine
+from router.guardrail.findings import decide
+from router.guardrail.secrets import secrets
 from router.journal import Journal, RunRow
 from router.pace import Pace
 from router.recorder import RunRecorder, decision_in, is_new
 from router.repository import OwnRepository
 from router.summary import RunInfo, detail, summary
 from tandem.config import Config
-from tandem.errors import BadInput, BadReply, Conflict, NotFound, ReplayDiffers, ResourceExhausted
+from tandem.errors import BadInput, BadReply, Conflict, NotFound, Refused, ReplayDiffers, ResourceExhausted, TandemError
 from tandem.events import RunEvent
 from tandem.ports import Guardrail
 from tandem.types import CommitId, Decision, Json, Limits, RunId, RunState
@@ -82,6 +84,7 @@ class Runs:
             limit = self._config.router.queue
             raise ResourceExhausted(f"{limit} runs wait already; try later or raise router.queue")
         task, checkout = await accept(body)
+        _refuse_secrets(task.text)
         info = RunInfo(run=new_run_id(), task=task, created_s=time.time())
         stamp = f"{WORKFLOW_VERSION}.{personas.stamp(self._ports.personas)}"
         row = RunRow(run=info.run, created_s=info.created_s, stamp=stamp, task=cast("Json", asdict(task)))
@@ -118,7 +121,11 @@ class Runs:
         if is_new(question, decision, earlier[-1] if earlier else None):
             recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
             info.question = None  # before the wait, so that a second answer at the same moment finds none
-            await recorder.answered(decision)
+            try:
+                await recorder.answered(decision)
+            except BaseException:
+                info.question = question
+                raise
             self._engine.feed(run_id).emit(
                 "answer", {"question": decision.question, "choice": decision.choice, "by": decision.by}
             )
@@ -141,6 +148,7 @@ class Runs:
         if info.error == BadReply.__name__:  # recorded answers nobody could use would only fail again
             entries = await self._journal.entries(run_id)
             await RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit).forget_last_step()
+        info.active_s = 0.0  # a person who says "go on" grants the time anew
         await self._engine.enqueue(info)
         return summary(info)
 
@@ -161,6 +169,9 @@ class Runs:
         except ReplayDiffers as error:
             ended_early = info.state in ("failed", "cancelled") and "journal ends" in error.message
             return answer | {"same": ended_early, "difference": error.message}
+        except TandemError as error:  # it ends the way it ended: that is the same
+            same = info.state == "failed" and type(error).__name__ == info.error
+            return answer | {"same": same, "difference": None if same else error.message}
         commit = ending.outcome.get("commit")
         state = "waiting" if ending.waiting else ending.outcome.get("state")
         same = commit == info.commit and (state == info.state or info.state in RESUMABLE)
@@ -241,6 +252,17 @@ class Runs:
 
     def _info(self, run_id: RunId) -> RunInfo:
         return self._engine.infos[run_id]
+
+
+def _refuse_secrets(text: str) -> None:
+    """Refuse a task that carries a credential before it reaches the journal, where nothing is ever deleted.
+
+    Raises:
+        Refused: It does; nothing was stored.
+    """
+    found = decide([finding for finding in secrets(text) if finding.verdict == "block"])
+    if found.verdict == "block":
+        raise Refused(f"{'; '.join(found.reasons)}; nothing was stored: take it out and hand the task in again")
 
 
 def settings_of(config: Config) -> Settings:

@@ -6,6 +6,7 @@ is needed, and nothing of it is believed: only the trailers are read, and each i
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from router.repository import OwnRepository, proof_commit
 from tandem import proof
 from tandem.detect import is_documentation
 from tandem.errors import Refused, TandemError
+from tandem.kinds import decides_what_passes
 from tandem.types import CheckReport, CheckRequest, CommitId, Edit, Json, PrepareRequest, RequestId, RunId
 
 _SOURCE_BYTES = 2 << 20  # of one test file
@@ -77,7 +79,10 @@ def _verdict(case: _Case, trouble: str | None) -> dict[str, Json]:
         return {"verdict": "does not hold", "reason": trouble}
     if case.claimed.verdict == "unproven-docs":
         return {"verdict": "unproven", "reason": "documentation only; nothing that passed before is broken"}
-    return {"verdict": "holds", "reason": f"{case.claimed.new_tests} new tests: red on the base, green here"}
+    return {
+        "verdict": "holds",
+        "reason": f"{case.claimed.new_tests} new tests: red on the base, green here, by {shlex.join(case.claimed.command)}",
+    }
 
 
 async def _mismatch(case: _Case, parents: tuple[CommitId, ...]) -> str | None:
@@ -93,7 +98,11 @@ async def _mismatch(case: _Case, parents: tuple[CommitId, ...]) -> str | None:
         changed = await repo.changed(claimed.base, case.commit)
         odd = [path for path in changed if not is_documentation(path)]
         return f"it says documentation only, and changes {odd[0]}" if odd else None
-    return None if claimed.test_files and claimed.command else "its proof names no tests"
+    if not (claimed.test_files and claimed.command):
+        return "its proof names no tests"
+    changed = await repo.changed(claimed.base, case.commit)
+    odd = [p for p in changed if decides_what_passes(p, claimed.adapter) and p not in claimed.test_files]
+    return f"it changes {odd[0]}, which decides what passes and is none of its tests" if odd else None
 
 
 async def _repeat(case: _Case) -> AsyncIterator[Progress]:
@@ -127,6 +136,9 @@ def _judge(case: _Case, reports: dict[str, CheckReport]) -> str | None:
     green = proof.green(base, head, red.failing, claimed.test_files)
     if not green.holds:
         return f"not green: {green.reason}"
+    new = max(len(set(proof.outcomes(head)) - set(proof.outcomes(base))), len(red.failing))
+    if new != claimed.new_tests:
+        return f"it claims {claimed.new_tests} new tests, and {new} were found"
     return _same_digest(claimed, base, reports["red"], head)
 
 

@@ -85,3 +85,14 @@ def _is_any_test(name: str, folders: set[str]) -> bool:
 def is_requirements(name: str) -> bool:
     """Return whether a file of this name lists Python packages."""
     return bool(re.fullmatch(r"[\w.-]*(?:requirements|constraints)[\w.-]*\.(?:txt|in)", name, re.IGNORECASE))
+
+
+_DECIDING = frozenset(
+    ("conftest.py", "pytest.ini", ".pytest.ini", "tox.ini", "sitecustomize.py", "usercustomize.py", ".mocharc.json")
+)
+
+
+def decides_what_passes(path: str, adapter: Adapter) -> bool:
+    """Return whether a file has a say in what passes: any test, and what a test runner reads before the tests."""
+    name = PurePosixPath(path).name
+    return name in _DECIDING or name.endswith(".pth") or is_test_file(path, adapter)

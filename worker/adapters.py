@@ -21,7 +21,10 @@ _NODE_FLAGS = (
     "--test-reporter=spec",
     "--test-reporter-destination=stdout",
 )
-_PYTEST_FLAGS = ("-o", "junit_family=xunit1", f"--junitxml={OUT}/report.xml", "-p", "no:cacheprovider", "--color=no")
+_PYTEST_FLAGS = (
+    *("-o", "junit_family=xunit1", f"--junitxml={OUT}/report.xml", "-p", "no:cacheprovider", "--color=no"),
+    "--continue-on-collection-errors",  # one file that does not load must not hide what the others do
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
