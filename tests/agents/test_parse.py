@@ -1,7 +1,7 @@
 import pytest
 
 from agents.parse import parse
-from agents.replies import Assessment, Review
+from agents.replies import Assessment, Code, Review
 from tandem.errors import BadReply
 
 GOOD = '{"findings": [], "verdict": "approve"}'
@@ -45,3 +45,14 @@ def test_unpaired_surrogates_and_zeros_cannot_reach_the_journal() -> None:
     value = parse('{"reason": "a\\ud800b\\u0000", "difficulty": "low", "kind": "code", "sure": true}', Assessment).value
     value.reason.encode("utf-8")
     assert "\x00" not in value.reason
+
+
+def test_a_thinking_block_inside_a_file_is_content() -> None:
+    text = '{"files": [{"path": "./a.py", "content": "re.compile(\'<think>.*?</think>\')"}]}'
+    file = parse(text, Code).value.files[0]
+    assert (file.path, file.content) == ("a.py", "re.compile('<think>.*?</think>')")
+
+
+def test_a_path_without_content_is_no_empty_file() -> None:
+    with pytest.raises(BadReply, match="has no content"):
+        parse('{"files": [{"path": "README.md"}]}', Code)

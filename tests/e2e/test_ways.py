@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.support.scripts import DOCS, FINE, README, good, script
 from tests.support.stack import DEMO, TASK, Stack, git, rehearsal, repository, sample
 
 
@@ -148,24 +148,6 @@ def test_undo_reverts_with_a_commit_of_its_own(stack: Stack, tmp_path: Path) -> 
     assert git(repo, "rev-list", "--count", "main") == "3"
 
 
-def script(folder: Path, name: str, **replies: Any) -> Path:
-    """Write the demo's script with some personas' replies replaced."""
-    data = yaml.safe_load((DEMO / "good.yaml").read_text("utf-8"))
-    kept = [entry for entry in data["replies"] if entry["persona"] not in replies]
-    new = [
-        {"persona": persona, "turn": turn, "reply": reply}
-        for persona, said in replies.items()
-        for turn, reply in enumerate(said, 1)
-    ]
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": "demo", "replies": kept + new}, allow_unicode=True))
-    return folder / f"{name}.yaml"
-
-
-DOCS = {"reason": "text", "difficulty": "low", "kind": "docs", "reflect": False, "sure": True}
-README = {"files": [{"path": "README.md", "content": "# words\n\nHelpers.\n"}], "note": "shorter", "dispute": ""}
-FINE = {"findings": [], "verdict": "approve"}
-
-
 def test_documentation_is_merged_as_unproven_and_says_so(tmp_path: Path) -> None:
     played = script(tmp_path, "docs", assessor=[DOCS], coder=[README], reviewer=[FINE])
     own, repo = Stack(tmp_path, rehearsal(played)), sample(tmp_path / "repo")
@@ -199,8 +181,7 @@ def test_code_under_a_task_for_documentation_is_thrown_away(tmp_path: Path) -> N
 
 def test_the_coder_cannot_weaken_a_test_that_was_there_before(tmp_path: Path) -> None:
     weak = {"path": "tests/test_text.py", "content": "import unittest\n"}
-    good = yaml.safe_load((DEMO / "good.yaml").read_text("utf-8"))["replies"]
-    code = next(e["reply"] for e in good if e["persona"] == "coder" and e.get("turn") == 2)
+    code = good("coder", 2)
     played = script(tmp_path, "weak", coder=[{**code, "files": [*code["files"], weak]}, code], reviewer=[FINE])
     own, repo = Stack(tmp_path, rehearsal(played)), sample(tmp_path / "repo")
     own.start()

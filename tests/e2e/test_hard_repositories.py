@@ -1,0 +1,130 @@
+"""Repositories and replies that are not as one would like them, and commits that claim more than they prove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.scripts import DOCS, FINE, README, good, script
+from tests.support.stack import TASK, Stack, git, rehearsal, repository, sample
+
+
+@contextmanager
+def playing(folder: Path, **replies: Any) -> Iterator[Stack]:
+    stack = Stack(folder, rehearsal(script(folder, "played", **replies)))
+    stack.start()
+    try:
+        yield stack
+    finally:
+        stack.stop()
+
+
+def add(repo: Path, path: str, text: str) -> None:
+    (repo / path).parent.mkdir(parents=True, exist_ok=True)
+    (repo / path).write_text(text, "utf-8")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", f"Add {path}")
+
+
+def test_a_repository_with_a_failing_test_can_be_worked_on(tmp_path: Path) -> None:
+    repo = sample(tmp_path / "repo")
+    old = (
+        "import unittest\n\n\nclass Old(unittest.TestCase):\n    def test_old(self):\n        self.fail('for years')\n"
+    )
+    add(repo, "tests/test_old.py", old)
+    with playing(tmp_path) as stack:
+        body = stack.wait(stack.submit(repo, TASK, yes=True))
+        assert body["state"] == "merged", body["message"]
+        verified = stack.cli("verify", "HEAD", "--repo", str(repo), "--json")
+        assert verified.returncode == 0, verified.stdout
+
+
+def test_documentation_of_a_repository_without_tests_can_be_changed(tmp_path: Path) -> None:
+    repo = repository(tmp_path / "repo", {"README.md": "# Words\n\nLong.\n", "words.py": "x = 1\n"})
+    with playing(tmp_path, assessor=[DOCS], coder=[README], reviewer=[FINE]) as stack:
+        body = stack.wait(stack.submit(repo, "Shorten the README", yes=True))
+        assert (body["state"], body["verdict"]) == ("merged", "unproven"), body["message"]
+
+
+def test_a_file_the_coder_has_not_seen_whole_is_not_rewritten(tmp_path: Path) -> None:
+    repo = sample(tmp_path / "repo")
+    add(repo, "words/large.py", "# a line of a long file\n" * 8000)
+    before = git(repo, "rev-parse", "main:words/large.py")
+    code = good("coder", 2)
+    blind = {**code, "files": [*code["files"], {"path": "words/large.py", "content": "x=1\n"}]}
+    with playing(tmp_path, coder=[blind, code], reviewer=[FINE]) as stack:
+        body = stack.wait(stack.submit(repo, TASK, yes=True))
+        assert body["state"] in ("merged", "rounds spent"), body["message"]
+        assert git(repo, "rev-parse", "main:words/large.py") == before
+
+
+def test_change_without_words_is_no_approval_of_a_plan(tmp_path: Path) -> None:
+    asking = {**good("planner"), "question": "With or without digits?"}
+    with playing(tmp_path, planner=[asking, good("planner")]) as stack:
+        run = stack.submit(sample(tmp_path / "repo"), TASK)
+        assert stack.wait(run)["question"]["kind"] == "plan"
+        stack.answer(run, "change")
+        body = stack.wait(run)
+        assert body["question"]["kind"] == "approve"
+        assert sum(call["step"].startswith("plan.") for call in body["calls"]) == 2
+
+
+def test_a_credential_in_a_task_never_reaches_the_journal(tmp_path: Path) -> None:
+    body = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW"
+    key = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----"
+    with playing(tmp_path) as stack:
+        asked = {"repo": str(sample(tmp_path / "repo")), "text": f"Use this key:\n{key}"}
+        status, answered = stack.call("POST", "/v1/runs", asked)
+        assert (status, answered["error"]["class"]) == (403, "Refused")
+        kept = b"".join(path.read_bytes() for path in stack.state.rglob("*") if path.is_file())
+        assert body.encode() not in kept
+
+
+def forged(repo: Path, run: Any) -> None:
+    """Amend the merged commit by `run`, so that its trailers fit its new tree."""
+    run()
+    git(repo, "add", "-A")
+    message = git(repo, "log", "-1", "--format=%B")
+    tree = git(repo, "write-tree")
+    lines = [f"Tandem-Tree: {tree}" if line.startswith("Tandem-Tree:") else line for line in message.splitlines()]
+    git(repo, "commit", "-q", "--amend", "-m", "\n".join(lines))
+
+
+def test_a_commit_that_brings_its_own_judge_does_not_hold(tmp_path: Path) -> None:
+    repo = sample(tmp_path / "repo")
+    with playing(tmp_path) as stack:
+        assert stack.wait(stack.submit(repo, TASK, yes=True))["state"] == "merged"
+        forged(repo, lambda: (repo / "tests" / "test_sly.py").write_text("import unittest\n"))
+        done = stack.cli("verify", "HEAD", "--repo", str(repo), "--json")
+        assert done.returncode == 1
+        assert "which decides what passes" in done.stdout.splitlines()[-1]
+
+
+def test_a_commit_that_claims_more_tests_than_it_has_does_not_hold(tmp_path: Path) -> None:
+    repo = sample(tmp_path / "repo")
+    with playing(tmp_path) as stack:
+        assert stack.wait(stack.submit(repo, TASK, yes=True))["state"] == "merged"
+        message = git(repo, "log", "-1", "--format=%B").replace("Tandem-New-Tests: 4", "Tandem-New-Tests: 999")
+        assert "999" in message
+        git(repo, "commit", "-q", "--amend", "-m", message)
+        done = stack.cli("verify", "HEAD", "--repo", str(repo), "--json")
+        assert done.returncode == 1
+        assert "claims 999 new tests" in done.stdout.splitlines()[-1]
+
+
+def test_a_delivered_change_is_not_done_again_after_an_upgrade(tmp_path: Path) -> None:
+    repo, stack = sample(tmp_path / "repo"), Stack(tmp_path, rehearsal())
+    stack.start(TANDEM_FAULT="journal.after.delivery:kill")
+    run = stack.submit(repo, TASK, yes=True)
+    assert stack.router is not None
+    stack.router.wait(30)
+    assert git(repo, "rev-list", "--count", "main") == "2"
+    stack.start(TANDEM_CONTEXT_WORKER="20000")  # other prompts: nothing recorded fits any more
+    try:
+        body = stack.wait(run)
+        assert (body["state"], body["commit"]) == ("merged", git(repo, "rev-parse", "main")), body["message"]
+        assert git(repo, "rev-list", "--count", "--all", "--not", "--glob=refs/notes/*") == "2"
+    finally:
+        stack.stop()
