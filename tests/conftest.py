@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import router as router  # sets the switches that LangGraph reads at import, whichever test imports it first
 
@@ -13,3 +14,7 @@ for name in list(os.environ):
         del os.environ[name]
 os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
 os.environ["GIT_CONFIG_SYSTEM"] = os.devnull
+
+# Tests that were started in the background inherit an ignored SIGINT, and the programs they press Ctrl-C in would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
