@@ -145,10 +145,11 @@ async def _stop(child: asyncio.subprocess.Process) -> None:
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             child.terminate()
-        try:
-            async with asyncio.timeout(STOP_S):
-                await child.wait()
-        except TimeoutError:
+        # not asyncio.timeout: in a task that was cancelled, Python before 3.11.3 takes its end for that cancel
+        ending = asyncio.ensure_future(child.wait())
+        await asyncio.wait((ending,), timeout=STOP_S)
+        if not ending.done():
+            ending.cancel()
             log.warning("worker killed", extra={"worker_pid": child.pid, "after_s": STOP_S})
     with contextlib.suppress(ProcessLookupError, PermissionError):  # it leads its own group; what it left goes too
         os.killpg(child.pid, signal.SIGKILL)
