@@ -128,3 +128,16 @@ def test_a_delivered_change_is_not_done_again_after_an_upgrade(tmp_path: Path) -
         assert git(repo, "rev-list", "--count", "--all", "--not", "--glob=refs/notes/*") == "2"
     finally:
         stack.stop()
+
+
+def test_a_disputed_test_goes_back_to_the_tester_and_the_corrected_one_proves_the_change(tmp_path: Path) -> None:
+    right = good("tester")
+    text = right["files"][0]["content"]
+    wrong = {**right, "files": [{**right["files"][0], "content": text.replace('"hello-world"', '"HELLO"')}]}
+    disputing = {**good("coder", 2), "dispute": "the first test asks for capitals, and the plan for lower case"}
+    with playing(tmp_path, tester=[wrong, right], coder=[disputing, good("coder", 2)], reviewer=[FINE]) as stack:
+        repo = sample(tmp_path / "repo")
+        body = stack.wait(stack.submit(repo, TASK, yes=True))
+        assert any(call["step"].startswith("dispute.") for call in body["calls"])
+        assert body["state"] == "merged", body["message"]
+        assert '"HELLO"' not in git(repo, "show", "main:tests/test_slugify.py")
