@@ -6,6 +6,7 @@ PYTHON ?=
 PY := .venv/bin/python
 SETUP := .venv/.setup-done
 DEV := .venv/.dev-done
+MODELS := .venv/.models-done
 GENERATE = $(PY) -m grpc_tools.protoc -I proto --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) \
 	--plugin=protoc-gen-mypy_grpc=.venv/bin/protoc-gen-mypy_grpc --mypy_grpc_out=$(1) proto/tandem/v1/worker.proto
 
@@ -27,16 +28,20 @@ $(DEV): $(SETUP)
 	@PYTHON="$(PYTHON)" sh deploy/setup.sh guard,test,dev
 	@pwd > $@
 
+$(MODELS): $(SETUP) deploy/models.sh
+	@sh deploy/models.sh
+	@pwd > $@
+
 setup: $(SETUP) ## make .venv with everything Tandem needs (PYTHON=... chooses the interpreter)
 	@echo "tandem: .venv is ready; make help lists what can be done"
 
 demo: $(SETUP) ## watch the team work: no network, no model, under a minute
 	@$(PY) -m tandem cli demo
 
-test: $(SETUP) ## run every test once
+test: $(SETUP) $(MODELS) ## run every test once
 	@$(PY) -m pytest -q -m "not soak"
 
-soak: $(SETUP) ## run the tests with full counts, for figures that are quoted
+soak: $(SETUP) $(MODELS) ## run the tests with full counts, for figures that are quoted
 	@TANDEM_SOAK=1 $(PY) -m pytest -q -m "soak or not soak" --timeout 3600
 
 check: format lint types imports fresh test ## everything a change must pass

@@ -164,5 +164,6 @@ def _model(slot: str, name: str, offered: set[str]) -> Finding:
     if there:
         rehearsed = " (rehearsal: no model)" if name.startswith("rehearsal/") else ""
         return Finding(name=f"{slot} model", ok=True, text=name + rehearsed)
-    remedy = f"`ollama pull {bare.removeprefix('ollama/')}`, or set models.{slot} to one that is there"
+    fetch = "load it in your model server" if name.startswith("openai/") else f"`ollama pull {bare}`"
+    remedy = f"{fetch}, or set models.{slot} to one that is there"
     return Finding(name=f"{slot} model", ok=False, text=f"{name} is on no machine", remedy=remedy)

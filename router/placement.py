@@ -32,9 +32,7 @@ def for_model(model: str, nodes: Sequence[NodeInfo | None]) -> Choice:
     if troubles and not model.startswith("rehearsal/"):
         raise Unavailable(f"nobody can serve {model!r}: {troubles}")
     offered = ", ".join(sorted({m.name for _, node in alive for m in node.models})) or "no models at all"
-    pull = model.removeprefix("ollama/")
-    remedy = f"`ollama pull {pull}` fetches it" if not model.startswith("rehearsal/") else "look at rehearsal.script"
-    raise UnknownModel(f"no node has the model {model!r}; there are {offered}; {remedy}")
+    raise UnknownModel(f"no node has the model {model!r}; there are {offered}; {_remedy(model)}")
 
 
 def for_check(nodes: Sequence[NodeInfo | None]) -> Choice:
@@ -56,6 +54,15 @@ def _alive(nodes: Sequence[NodeInfo | None]) -> list[tuple[int, NodeInfo]]:
     if not alive:
         raise Unavailable("no worker answers; `tandem doctor` finds out why")
     return alive
+
+
+def _remedy(model: str) -> str:
+    """Return what brings a model, by its backend."""
+    if model.startswith("rehearsal/"):
+        return "look at rehearsal.script"
+    if model.startswith("openai/"):
+        return "load it in the server at openai.url, and see that the worker has read the same configuration"
+    return f"`ollama pull {model.removeprefix('ollama/')}` fetches it"
 
 
 def _is(wanted: str, offered: str) -> bool:

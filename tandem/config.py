@@ -7,13 +7,16 @@ never read: that text is not the user's. Folders are `tandem.paths`' business.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
+from tandem import addresses
 from tandem.errors import BadConfig
 from tandem.paths import SOCKET_PATH_MAX, config_path, home_dir, private_dir, socket_path, state_dir
 
@@ -25,6 +28,7 @@ __all__ = [
     "ContextConfig",
     "ModelsConfig",
     "OllamaConfig",
+    "OpenAIConfig",
     "PrepareConfig",
     "RehearsalConfig",
     "RoundsConfig",
@@ -45,7 +49,7 @@ class _Section(BaseModel):
 
 
 class ModelsConfig(_Section):
-    """Which model plays for whom. A name may carry its backend: `ollama/qwen2.5:7b`, `rehearsal/demo`."""
+    """Which model plays for whom. A name may carry its backend: `ollama/qwen2.5:7b`, `openai/qwen3`, `rehearsal/demo`."""
 
     router: str = "qwen2.5:7b"
     """Small and quick: assesses tasks and writes reports."""
@@ -58,6 +62,10 @@ class ContextConfig(_Section):
 
     router: Annotated[int, Field(ge=4096)] = 8192
     worker: Annotated[int, Field(ge=CODING_CONTEXT_MIN)] = 32768
+    router_tokenizer: str = ""
+    """The model's own `tokenizer.json`, to count its tokens exactly; empty: a cautious estimate."""
+    worker_tokenizer: str = ""
+    """The same for the worker's model."""
 
 
 class OllamaConfig(_Section):
@@ -70,6 +78,40 @@ class OllamaConfig(_Section):
     """Longest wait for a reply to begin; loading 52 GB and reading a long prompt happen in it."""
     idle_s: Annotated[float, Field(gt=0)] = 60.0
     """Longest silence inside a reply."""
+
+
+class OpenAIConfig(_Section):
+    """An OpenAI-compatible server: llama.cpp, LM Studio, vLLM, mlx_lm.server. Its models are `openai/<id>`."""
+
+    allow_remote: bool = False
+    """Whether the address may lead out of this machine and the private networks around it: your code would go there."""
+    url: Annotated[str, Field(validate_default=True)] = "http://127.0.0.1:8080/v1"
+    """Where its API answers."""
+    key_env: str = "TANDEM_OPENAI_KEY"
+    """The environment variable that holds the key, where the server wants one; without it, the keychain is asked."""
+    first_token_s: Annotated[float, Field(gt=0)] = 240.0
+    """Longest wait for a reply to begin; loading a model and reading a long prompt happen in it."""
+    idle_s: Annotated[float, Field(gt=0)] = 60.0
+    """Longest silence inside a reply."""
+
+    @field_validator("key_env")
+    @classmethod
+    def _a_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):  # perhaps the key itself, so it is not shown
+            raise PydanticCustomError("secret", "not the name of an environment variable; a key never stands here")
+        return name
+
+    @field_validator("url")
+    @classmethod
+    def _at_home(cls, url: str, info: ValidationInfo) -> str:
+        try:
+            return addresses.checked(
+                url, allow_remote=bool(info.data.get("allow_remote")), setting="openai.allow_remote"
+            )
+        except addresses.Credentials as error:
+            raise PydanticCustomError("secret", "{why}", {"why": str(error)}) from None
+        except ValueError as error:
+            raise PydanticCustomError("address", "{why}", {"why": str(error)}) from None
 
 
 class RehearsalConfig(_Section):
@@ -117,7 +159,9 @@ class RouterConfig(_Section):
     linger_s: Annotated[float, Field(ge=0)] = 600.0
     """How long a router that a command started stays with nothing to do."""
     call_s: Annotated[float, Field(gt=0)] = 900.0
-    """Longest single persona call."""
+    """Longest single answer of a model."""
+    work_s: Annotated[float, Field(gt=0)] = 1800.0
+    """Longest work of one persona with its tools: all its answers and tests together."""
 
 
 class WorkerConfig(_Section):
@@ -137,6 +181,7 @@ class Config(_Section):
     models: ModelsConfig = ModelsConfig()
     context: ContextConfig = ContextConfig()
     ollama: OllamaConfig = OllamaConfig()
+    openai: OpenAIConfig = OpenAIConfig()
     rehearsal: RehearsalConfig = RehearsalConfig()
     rounds: RoundsConfig = RoundsConfig()
     check: CheckConfig = CheckConfig()
@@ -166,5 +211,5 @@ def load(path: Path | None = None, env: Mapping[str, str] = os.environ) -> Confi
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        given = first.get("input")
+        given = "(hidden)" if first["type"] == "secret" else first.get("input")
         raise BadConfig(f"{where} = {given!r} in {file} or TANDEM_*: {first['msg']}") from error

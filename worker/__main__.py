@@ -120,6 +120,11 @@ async def _offer(config: Config, state: Path, name: str) -> Offer:
         )
     if _wants_ollama(config):
         backends.append(OllamaBackend(config.ollama))
+    wanted = tuple(name.removeprefix("openai/") for name in _models(config) if name.startswith("openai/"))
+    if wanted:
+        from worker.backends.openai import OpenAIBackend
+
+        backends.append(OpenAIBackend(config.openai, wanted))
     rung = await asyncio.to_thread(sandbox.select)
     node = NodeInfo(
         name=name,
@@ -148,7 +153,11 @@ def _script(name: str) -> Path:
 
 def _wants_ollama(config: Config) -> bool:
     """Return whether any model is Ollama's: a rehearsal must not knock at a server nobody named."""
-    return any(not name.startswith("rehearsal/") for name in (config.models.router, config.models.worker))
+    return any(not name.startswith(("rehearsal/", "openai/")) for name in _models(config))
+
+
+def _models(config: Config) -> tuple[str, ...]:
+    return config.models.router, config.models.worker
 
 
 def _listen(server: aio.Server, socket_file: Path) -> None:
