@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
-from agents.context import Section, build
+from agents.context import Count, Section, build, estimate_tokens
 from agents.parse import Parsed, parse
 from agents.personas import Persona
 from agents.replies import ReplyModel
+from agents.schemas import schema_of
 from tandem.errors import BadReply
 from tandem.types import Json, Message, Reply
 
@@ -30,15 +30,30 @@ class Spoken:
 
 
 async def call(
-    persona: Persona, sections: Sequence[Section], *, language: str, context_tokens: int, ask: Ask
+    persona: Persona,
+    sections: Sequence[Section],
+    *,
+    language: str,
+    context_tokens: int,
+    ask: Ask,
+    count: Count = estimate_tokens,
 ) -> Spoken:
-    """Ask `persona` and return its typed reply.
+    """Ask `persona` once, without tools, and return its typed reply.
 
     Raises:
         BadReply: Neither the reply nor its repair could be used; the message quotes the trouble.
     """
-    messages = build(persona, sections, language=language, context_tokens=context_tokens)
-    schema = cast("dict[str, Json]", _without_bounds(cast("Any", persona.reply).model_json_schema()))
+    messages = build(persona, sections, language=language, context_tokens=context_tokens, count=count)
+    return await repaired(persona, messages, ask)
+
+
+async def repaired(persona: Persona, messages: tuple[Message, ...], ask: Ask) -> Spoken:
+    """Ask with `messages` and return the typed reply; one that cannot be used is asked for once more.
+
+    Raises:
+        BadReply: As `call`.
+    """
+    schema = schema_of(persona.reply)
     first = await ask(messages, schema)
     try:
         parsed = _parse(first, persona)
@@ -52,16 +67,6 @@ async def call(
         raise BadReply(f"the {persona.title} ({second.model}) could not be understood, twice: {trouble}") from None
     repairs = ("the reply was asked for again", *parsed.repairs)
     return Spoken(value=parsed.value, replies=(first, second), repairs=repairs)
-
-
-def _without_bounds(schema: Any) -> Any:
-    """Return a schema without its upper bounds, which grammars unroll; they are checked when the reply is here."""
-    if isinstance(schema, dict):
-        items = cast("dict[str, Any]", schema).items()
-        return {key: _without_bounds(value) for key, value in items if key not in ("maxLength", "maxItems", "default")}
-    if isinstance(schema, list):
-        return [_without_bounds(item) for item in cast("list[Any]", schema)]
-    return schema
 
 
 def _parse(reply: Reply, persona: Persona) -> Parsed[ReplyModel]:

@@ -8,12 +8,13 @@ What was cut is said where it was cut.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from agents.personas import Persona
 from tandem.types import Message
 
+Count = Callable[[str], int]  # text -> tokens
 LANGUAGES = {"en": "English", "ko": "Korean", "zh": "Chinese", "ja": "Japanese"}
 _CLOSING = re.compile(r"<\s*/\s*data", re.IGNORECASE)
 _RESERVE_TOKENS = 512  # the chat template's own tokens, and what the estimate gets wrong
@@ -25,12 +26,11 @@ _DATA_RULE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One thing a persona is shown. Lower `keep` is cut first; `data` marks text nobody vouches for."""
+    """One thing a persona is shown, as data. Lower `keep` is cut first."""
 
     title: str
     text: str
     keep: int = 5
-    data: bool = True
 
 
 def estimate_tokens(text: str) -> int:
@@ -39,49 +39,61 @@ def estimate_tokens(text: str) -> int:
     return (len(text) - wide) // 3 + wide + 1
 
 
-def build(persona: Persona, sections: Sequence[Section], *, language: str, context_tokens: int) -> tuple[Message, ...]:
+def build(
+    persona: Persona,
+    sections: Sequence[Section],
+    *,
+    language: str,
+    context_tokens: int,
+    count: Count = estimate_tokens,
+) -> tuple[Message, ...]:
     """Return the system and the user message, together within `context_tokens` less the reply's own."""
-    system, budget = _system(persona, language, context_tokens)
-    user = "\n\n".join(_render(section) for section in fit(sections, budget) if section.text)
+    system, budget = _system(persona, language, context_tokens, count)
+    user = "\n\n".join(_render(section) for section in fit(sections, budget, count) if section.text)
     return (Message(role="system", content=system), Message(role="user", content=user))
 
 
-def uncut(persona: Persona, sections: Sequence[Section], *, language: str, context_tokens: int) -> set[str]:
+def uncut(
+    persona: Persona,
+    sections: Sequence[Section],
+    *,
+    language: str,
+    context_tokens: int,
+    count: Count = estimate_tokens,
+) -> set[str]:
     """Return the titles of the sections that `build` shows whole."""
-    kept = fit(sections, _system(persona, language, context_tokens)[1])
+    kept = fit(sections, _system(persona, language, context_tokens, count)[1], count)
     return {before.title for before, after in zip(sections, kept, strict=True) if before.text == after.text}
 
 
-def _system(persona: Persona, language: str, context_tokens: int) -> tuple[str, int]:
+def _system(persona: Persona, language: str, context_tokens: int, count: Count) -> tuple[str, int]:
     """Return the system prompt, and the tokens left for what the user message holds."""
     text = f"{persona.prompt}\n\n{_DATA_RULE}\nWrite all prose for people in {LANGUAGES.get(language, 'English')}."
-    return text, context_tokens - persona.max_tokens - _RESERVE_TOKENS - estimate_tokens(text)
+    return text, context_tokens - persona.max_tokens - _RESERVE_TOKENS - count(text)
 
 
-def fit(sections: Sequence[Section], budget_tokens: int) -> list[Section]:
+def fit(sections: Sequence[Section], budget_tokens: int, count: Count = estimate_tokens) -> list[Section]:
     """Return the sections, the least important cut until all fit into `budget_tokens`."""
     kept = list(sections)
     for index in sorted(range(len(kept)), key=lambda i: (kept[i].keep, -i)):
-        over = sum(estimate_tokens(_render(section)) for section in kept) - budget_tokens
+        over = sum(count(_render(section)) for section in kept) - budget_tokens
         if over <= 0:
             break
-        kept[index] = _shorten(kept[index], over)
+        kept[index] = _shorten(kept[index], over, count)
     return kept
 
 
-def _shorten(section: Section, over_tokens: int) -> Section:
-    room = max(0, estimate_tokens(section.text) - over_tokens - 32)
+def _shorten(section: Section, over_tokens: int, count: Count) -> Section:
+    room = max(0, count(section.text) - over_tokens - 32)
     text = section.text
     # Halving the error each time lands close enough without counting every prefix.
-    while text and estimate_tokens(text) > room:
-        text = text[: min(len(text) - 1, int(len(text) * room / estimate_tokens(text)))]
+    while text and (size := count(text)) > room:
+        text = text[: min(len(text) - 1, int(len(text) * room / size))]
     cut = len(section.text) - len(text)
     return replace(section, text=f"{text}\n[{cut} characters cut here]" if cut else text)
 
 
 def _render(section: Section) -> str:
-    if not section.data:
-        return f"## {section.title}\n{section.text}"
     inside = _CLOSING.sub("<\u200b/data", section.text)
     title = re.sub(r'[\x00-\x1f"<>]', "_", section.title)
     return f'<data title="{title}">\n{inside}\n</data>'

@@ -48,7 +48,7 @@ def parse(text: str, reply_type: type[T], *, cut: bool = False) -> Parsed[T]:
         why = "it was cut off at the token limit; answer more briefly" if cut else str(error)[:200]
         raise BadReply(f"the reply is not one JSON object: {why}") from None
     try:
-        return Parsed(reply_type.model_validate(_storable(value)), repairs)
+        return Parsed(reply_type.model_validate(storable(value)), repairs)
     except ValidationError as error:
         problems = "; ".join(_problem(item) for item in error.errors()[:5])
         raise BadReply(f"the JSON does not fit: {problems}") from None
@@ -59,13 +59,14 @@ def _problem(item: Any) -> str:
     return f"{where}: {item['msg']}"
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
+    """Return JSON without what no text file should hold: unpaired surrogates and zero characters."""
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_storable(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [storable(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, dict):
-        return {str(key): _storable(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return {str(key): storable(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return value
 
 

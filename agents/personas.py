@@ -32,11 +32,16 @@ class _FrontMatter(BaseModel):
     reply: str
     temperature: float = Field(default=0.2, ge=0, le=2)
     max_tokens: int = Field(default=4096, ge=64, le=32768)
+    tools: list[str] = []
+    steps: int = Field(default=1, ge=1, le=200)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persona:
-    """A role. `reply` is the type its answer must have; `prompt` is its system prompt."""
+    """A role. `reply` is the type its answer must have; `prompt` is its system prompt.
+
+    With `tools`, it works turn by turn, at most `steps` of them.
+    """
 
     name: str
     title: str
@@ -45,6 +50,8 @@ class Persona:
     temperature: float
     max_tokens: int
     prompt: str
+    tools: tuple[str, ...] = ()
+    steps: int = 1
 
 
 def parse(text: str, source: str) -> Persona:
@@ -74,6 +81,8 @@ def parse(text: str, source: str) -> Persona:
         temperature=fields.temperature,
         max_tokens=fields.max_tokens,
         prompt=body.strip(),
+        tools=tuple(fields.tools),
+        steps=fields.steps,
     )
 
 

@@ -14,6 +14,7 @@ from tandem.types import Difficulty, Kind
 
 Text = Annotated[str, Field(max_length=20_000)]
 Line = Annotated[str, Field(max_length=500)]
+Paragraph = Annotated[str, Field(max_length=2000)]
 
 
 # Models like to say "./a.py"; it means the same place.
@@ -43,14 +44,43 @@ class Scenario(ReplyModel):
     gherkin: Text
 
 
+class Option(ReplyModel):
+    """One way to do it, with what speaks for and against it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    name: Line
+    how: Paragraph = ""
+    for_: Paragraph = Field(default="", alias="for")
+    against: Paragraph = ""
+    recommended: bool = False
+
+
+class CheckItem(ReplyModel):
+    """Something only the lead can say, with the answer the planner would give."""
+
+    question: Line
+    suggestion: Line = ""
+
+
 class Plan(ReplyModel):
-    """What will be done, and how one will see that it is."""
+    """What will be done, and how one will see that it is.
+
+    From `options` on, everything may be missing: it matters where the plan itself is what was asked for.
+    """
 
     summary: Line
     scenarios: Annotated[list[Scenario], Field(max_length=30)] = []
     files: Annotated[list[Path], Field(max_length=60)] = []
     risks: Annotated[list[Line], Field(max_length=20)] = []
     question: Line = ""
+    options: Annotated[list[Option], Field(max_length=8)] = []
+    steps: Annotated[list[Line], Field(max_length=40)] = []
+    rollback: Paragraph = ""
+    resources: Annotated[list[Line], Field(max_length=20)] = []
+    done: Annotated[list[Line], Field(max_length=20)] = []
+    checklist: Annotated[list[CheckItem], Field(max_length=20)] = []
+    check: Line = ""
 
 
 class TestFile(ReplyModel):

@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "Work": {
         "run": ("run", "run", "Give the team a task and watch it."),
+        "plan": ("plan", "plan", "Have a plan written: options, steps, risks, scenarios, a checklist."),
         "watch": ("watch", "watch", "Watch a run that is under way."),
         "runs": ("runs", "runs", "List runs, newest first."),
         "show": ("show", "show", "Show one run: plan, steps, proof, report."),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cli import output
+from cli.checklist import ask_all, checklist_of
 from cli.client import Client
 from cli.follow import Answer
 from cli.render import diff as diffs
@@ -49,13 +50,15 @@ class Person:
                     continue
                 if choice == "approve" and comments and not _sure("approve, and drop your comments?"):
                     continue
-                return _answer(choice, comments)
+                items = checklist_of(question) if choice == "approve" else []
+                words = ask_all(items, _read) if items else ""
+                return None if words is None else _answer(choice, comments, words)
             else:
                 output.say(f"  '{one_line(typed)}' is none of the choices")
 
 
-def _answer(choice: str, comments: list[dict[str, Any]]) -> Answer:
-    words = (_read("  in your words (Enter for none): ") or "") if choice in _WORDS_FOR else ""
+def _answer(choice: str, comments: list[dict[str, Any]], words: str = "") -> Answer:
+    words = (_read("  in your words (Enter for none): ") or "") if choice in _WORDS_FOR else words
     kept = tuple(comments) if choice in ("change", "reject") else ()
     return Answer(choice=choice, text=words, comments=kept)
 

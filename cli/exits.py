@@ -7,6 +7,7 @@ EXIT_OF_STATE = {
     "merged": 0,
     "delivered": 0,
     "answered": 0,
+    "planned": 0,
     "queued": WAITING,
     "running": WAITING,
     "waiting": WAITING,
@@ -19,7 +20,7 @@ EXIT_OF_STATE = {
 ENDED = frozenset(EXIT_OF_STATE) - {"queued", "running", "waiting"}
 HELP = """\b
 Exit codes:
-    0  merged, delivered on a branch, or answered
+    0  merged, delivered on a branch, answered, or planned
     1  failed
     2  bad input: task, option, repository, configuration
     3  waiting for a person: `tandem approve RUN` goes on

@@ -7,14 +7,13 @@ from typing import Any, cast
 from langgraph.runtime import Runtime
 
 from agents.context import Section
+from agents.loop import Worked
 from agents.replies import Code, Review, TestFile, Tests
-from graphs import planning, views
+from agents.tools.worktree import Worktree
+from graphs import planning, tooling, views
 from graphs.state import State, enter
 from graphs.team import Team
-from tandem import proof
-from tandem.detect import is_documentation
 from tandem.errors import BadReply
-from tandem.kinds import decides_what_passes
 from tandem.types import CommitId, Edit, Json
 
 
@@ -26,9 +25,12 @@ async def code(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         update["base_report"] = await team.check(step, state, team.task.base, "base")
         state = cast("State", {**state, **update})
     sections = await _coder_sections(team, state)
+    shown = team.seen_whole("coder", sections)
+    worktree = tooling.for_code(team, state, step, seen=views.paths_of(shown))
     try:
-        said = await team.speak(step, "coder", Code, sections)
-        head, refused, wanted = await _draft(team, state, step, said, sections)
+        worked = await team.work(step, "coder", sections, worktree, leaves=Code())
+        said = cast("Code", worked.value)
+        head, refused, wanted = await _draft(team, state, step, said, worktree)
     except BadReply as error:
         return update | {"findings": [*state.get("findings", []), finding(str(error))], "unusable": True}
     tree = await team.repo.tree(head)
@@ -36,7 +38,7 @@ async def code(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         update["stuck"] = "the coder goes in circles: this draft is the same as an earlier one"
     report = await team.check(step, state, head, "draft") if state["check"] else ""
     idle = tree == await team.repo.tree(CommitId(state.get("tests") or team.task.base))
-    trouble = _trouble(team, state, report)
+    trouble = tooling.trouble_of(team, state, team.reports[report]) if report else ""
     fine = not idle and not trouble and not wanted  # what was refused was not needed
     return update | {
         "unusable": False,
@@ -47,8 +49,14 @@ async def code(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         "wanted": wanted,
         "dispute": said.dispute.strip() if trouble else "",
         "findings": [finding(text, severity="minor" if fine else "blocker") for text in refused]
+        + ([finding(_stopped(worked), severity="minor")] if worked.failure and not fine else [])
         + ([finding("the draft changes nothing")] if idle else []),
+        "failures": [*state.get("failures", []), *([worked.failure] if worked.failure else [])],
     }
+
+
+def _stopped(worked: Worked) -> str:
+    return f"your last work was stopped ({worked.failure}): {worked.why}"
 
 
 def finding(why: str, *, file: str = "", severity: str = "blocker", line: int = 0, fix: str = "") -> dict[str, Any]:
@@ -56,44 +64,32 @@ def finding(why: str, *, file: str = "", severity: str = "blocker", line: int = 
     return {"severity": severity, "file": file, "line": line, "why": why, "fix": fix}
 
 
-def _trouble(team: Team, state: State, report: str) -> str:
-    """Return why the tests do not let the draft pass, judged against the base; empty where they do."""
-    if not report:
-        return ""
-    base, draft = team.reports[state["base_report"]], team.reports[report]
-    if state.get("tests"):
-        judged = proof.green(base, draft, state["red"], state["test_files"])
-        return "" if judged.holds else judged.reason
-    broken = proof.regressions(base, draft)
-    return f"tests that passed before do not pass: {', '.join(broken[:5])}" if broken else ""
-
-
 async def _draft(
-    team: Team, state: State, step: str, said: Code, sections: list[Section]
+    team: Team, state: State, step: str, said: Code, worktree: Worktree
 ) -> tuple[CommitId, list[str], list[str]]:
-    """Commit what may be changed over the last head, say what was refused, and which files the coder has to see."""
-    tests, docs_only = set(state.get("test_files", [])), state["assessment"]["kind"] == "docs"
+    """Commit what may be changed over the last head, say what was refused, and which files the coder has to see.
+
+    What was done by tools was judged when it was done; whole files in the reply are judged here, and go over it.
+    """
     head = CommitId(state.get("head", team.task.base))
-    there, seen = set(await team.repo.files(head)), team.seen_whole("coder", sections)
+    there = set(await team.repo.files(head))
     refused: list[str] = []
     wanted: list[str] = []
-    edits: list[Edit] = []
+    edits = {edit.path: edit for edit in worktree.edits}
     for file in said.files:
-        if file.path in tests or _judges(file.path, state):
-            refused.append(f"your change to the test {file.path} was thrown away; dispute it if it is wrong")
-        elif docs_only and not is_documentation(file.path):
-            refused.append(f"{file.path} is no documentation, and this task is for documentation only")
-        elif file.path in there and f"file {file.path}" not in seen:
+        if why := tooling.refusal(file.path, state):
+            refused.append(why)
+        elif file.path in there and file.path not in worktree.seen:
             refused.append(f"{file.path} was not shown to you whole, so your change to it was not taken; {views.LARGE}")
             wanted.append(file.path)
         else:
-            edits.append(Edit(path=file.path, content=None if file.delete else file.content))
+            edits[file.path] = Edit(path=file.path, content=None if file.delete else file.content)
     at_s = await team.recorder.now(step)
 
     async def make() -> Json:
         return await team.repo.commit(
             parent=head,
-            edits=edits,
+            edits=list(edits.values()),
             persona="coder",
             message=f"{state['plan']['summary']} (draft {state.get('round', 0) + 1})\n\n{said.note}\n\n"
             f"Tandem-Run: {team.recorder.run_id}",
@@ -103,11 +99,6 @@ async def _draft(
     draft = CommitId(str(await team.recorder.derive(step, "commit", make)))
     await team.repo.keep(team.recorder.run_id, step, draft)
     return draft, refused, wanted
-
-
-def _judges(path: str, state: State) -> bool:
-    adapter = state["check"].get("adapter")
-    return adapter is not None and decides_what_passes(path, adapter)
 
 
 async def _coder_sections(team: Team, state: State) -> list[Section]:
@@ -123,6 +114,7 @@ async def _coder_sections(team: Team, state: State) -> list[Section]:
         *await views.named_files(team, head, test_files, keep=7),
         Section(title="what the test run reported", text=views.report_text(team.reports[report]) if report else ""),
         Section(title="findings to mend", text=views.findings_text(state.get("findings", [])), keep=8),
+        *await views.conventions(team),
     ]
 
 
@@ -133,10 +125,11 @@ async def review(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     if state["unusable"]:
         return {"visits": visits, "approved_by_reviewer": False}
     sections = await _reviewer_sections(team, state)
-    said = await team.speak(step, "reviewer", Review, sections)
+    worktree = tooling.to_read(team, state["head"])
+    said = cast("Review", (await team.work(step, "reviewer", sections, worktree)).value)
     if state["assessment"]["reflect"]:
         first = Section(title="your own first review", text=said.model_dump_json(), keep=8)
-        said = await team.speak(step, "reviewer", Review, [*sections, first])
+        said = cast("Review", (await team.work(step, "reviewer", [*sections, first], worktree)).value)
     findings = own + [found.model_dump() for found in said.findings]
     if state["trouble"]:
         report = views.report_text(team.reports[state["draft_report"]])
@@ -153,6 +146,7 @@ async def _reviewer_sections(team: Team, state: State) -> list[Section]:
         views.task(team),
         Section(title="the plan", text=views.plan_text(state), keep=8),
         Section(title="the diff", text=diff.decode("utf-8", "replace"), keep=7),
+        *await views.conventions(team),
         Section(title="what the test run reported", text=views.report_text(team.reports[report]) if report else ""),
     ]
 
@@ -168,7 +162,7 @@ async def dispute(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         Section(title="the coder disputes a test", text=state["dispute"], keep=9),
         Section(title="How tests are run", text=views.how_tests_run(state), keep=9),
     ]
-    said = await team.speak(step, "tester", Tests, sections)
+    said = await planning.tests_of(team, state, step, sections)
     return update | await new_tests(team, state, step, said)
 
 
@@ -241,7 +235,7 @@ async def ask_dispute(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         Section(title="the lead decided for the coder; correct the test", text=f"{state['dispute']}\n{said}", keep=9),
         Section(title="How tests are run", text=views.how_tests_run(state), keep=9),
     ]
-    said_tests = await team.speak(step, "tester", Tests, sections)
+    said_tests = await planning.tests_of(team, state, step, sections)
     return {"visits": visits, "dispute": "", **await new_tests(team, state, step, said_tests)}
 
 

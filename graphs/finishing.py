@@ -157,6 +157,6 @@ async def document(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
 async def answer(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     """Answer a question about the repository, without a commit; the large model speaks, where it reads more."""
     team, (step, visits) = runtime.context, enter(state, "answer")
-    sections = [views.task(team), *await views.repository(team)]
+    sections = [views.task(team), *await views.repository(team, step)]
     said = await team.speak(step, "documenter", Report, sections, slot="worker")
     return {"visits": visits, "report": said.model_dump(), "outcome": {"state": "answered", "message": said.title}}

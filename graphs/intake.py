@@ -19,19 +19,26 @@ ROUTES = ("code low", "code medium", "code high", "docs", "question", "stop")
 async def guard(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     """Screen the task before anything else sees it."""
     team, (step, visits) = runtime.context, enter(state, "guard")
+    whole = team.task.plan or team.task.text  # a plan holds the task it is for
 
     async def live(attempt: int) -> Json:
         del attempt
-        screening = await team.guard.screen(team.task.text)
+        screening = await team.guard.screen(whole)
         return {"verdict": screening.verdict, "reasons": list(screening.reasons)}
 
-    found = cast("dict[str, Any]", await team.recorder.ask(step, "screening", {"text": team.task.text}, live))
+    found = cast("dict[str, Any]", await team.recorder.ask(step, "screening", {"text": whole}, live))
     if found["verdict"] != "allow":
         team.recorder.emit("note", level="warning", text="; ".join(found["reasons"]))
-    update: dict[str, Any] = {"visits": visits, "screening": found}
+    update: dict[str, Any] = {"visits": visits, "screening": found, "plan_mode": _plan_mode(team)}
     if found["verdict"] == "block":
         update["outcome"] = _blocked("the guardrail blocked it: " + "; ".join(found["reasons"]))
     return update
+
+
+def _plan_mode(team: Team) -> str:
+    if team.task.plan_only:
+        return "only"
+    return "given" if team.task.plan else ""
 
 
 async def ask_guard(state: State, runtime: Runtime[Team]) -> dict[str, Any]:

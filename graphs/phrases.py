@@ -21,6 +21,11 @@ _PHRASES: dict[str, dict[str, str]] = {
         "ko": "이 계획이 맞습니까? {question}",
         "zh": "这个计划对吗？{question}",
     },
+    "plan.checklist": {
+        "en": "This is the plan. Approve it to answer its checklist and have it written down; or say what to change.",
+        "ko": "계획입니다. 승인하면 점검 목록에 답한 뒤 문서로 남깁니다. 바꿀 점이 있으면 말해 주세요.",
+        "zh": "这是计划。批准后可回答检查清单并写成文档；或者说明需要修改什么。",
+    },
     "prepare": {
         "en": "The tests need packages named in {files}. May the worker install them from the package registries?",
         "ko": "테스트에 {files}에 적힌 패키지가 필요합니다. 워커가 패키지 저장소에서 설치해도 될까요?",

@@ -117,7 +117,7 @@ async def _proof(
         test_files=tuple(files),
         command=tuple(state["check"].get("command", ())),
         adapter=state["check"].get("adapter", "plain"),
-        folder="",
+        folder=team.task.folder,
         digest=proof.digest(*reports),
         verdict=verdict,
         sandbox=reports[2].sandbox,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, cast
 
-from tandem.types import CheckReport, CompleteRequest, Json, Reply, TestResult, ToolCall
+from tandem.types import CheckReport, CompleteRequest, Json, Message, Reply, TestResult, ToolCall
 
 _OUTPUT_KEPT = 4000  # characters of a check's output that stay in the journal
 _MESSAGE_KEPT = 600  # characters of one failing test's message
@@ -18,11 +18,23 @@ def question_of(request: CompleteRequest) -> dict[str, Json]:
         "persona": request.persona,
         "turn": request.turn,
         "model": request.model,
-        "messages": [[m.role, m.content] for m in request.messages],
+        "messages": [message_out(message) for message in request.messages],
+        "tools": [tool.name for tool in request.tools],
         "schema": cast("Json", request.schema),
         "sampling": cast("Json", asdict(request.sampling)),
         "context": request.context_tokens,
     }
+
+
+def message_out(message: Message) -> Json:
+    """Return a message as plain JSON, without its pictures."""
+    calls: list[Json] = [call_out(call) for call in message.tool_calls]
+    return [message.role, message.content, calls, message.tool_call_id]
+
+
+def call_out(call: ToolCall) -> Json:
+    """Return a tool call as plain JSON."""
+    return {"id": call.id, "name": call.name, "arguments": dict(call.arguments)}
 
 
 def reply_out(reply: Reply) -> Json:

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from tandem.types import Json
 
 # Raised whenever steps, their order or their questions change; a run of another version is cut where it stops fitting.
-WORKFLOW_VERSION = 1
+WORKFLOW_VERSION = 2
 
 
 class State(TypedDict):
@@ -20,9 +20,12 @@ class State(TypedDict):
     visits: dict[str, int]  # every node: how often it was entered
     screening: dict[str, Any]  # guard
     assessment: dict[str, Any]  # assess, or the lead
+    plan_mode: str  # guard: "", only (the plan is all that is wanted), given (the lead brought one)
     plan: dict[str, Any]  # plan
+    plan_answers: dict[str, str]  # plan, the lead: answers to the checklist, by question
     plan_remarks: str  # the lead, on the plan
     plan_again: bool  # the lead: the planner has to think again
+    document: str  # write_plan: the plan as Markdown
     check: dict[str, Any]  # prepare: command, adapter, why; empty where there is none
     environment: str  # prepare: key
     needs: list[str]  # prepare: the files that want an environment not built yet
@@ -37,6 +40,7 @@ class State(TypedDict):
     draft_report: str  # code: key of the report
     trouble: str  # code: why the tests do not let the draft pass, judged against the base
     wanted: list[str]  # code: files the coder wanted to change without having seen them whole
+    failures: list[str]  # code: how the coder's work was stopped, each time it was
     unusable: bool  # code: the coder could not be understood, so there is no new draft
     dispute: str  # code: what the coder says is wrong with a test
     disputes: int  # dispute: how often the tester was asked

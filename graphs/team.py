@@ -17,13 +17,16 @@ from typing import Any, TypeVar, cast
 from langgraph.types import interrupt
 
 from agents.call import call
-from agents.context import Section, uncut
+from agents.context import Count, Section, uncut
+from agents.loop import Bounds, Worked, first_prompt, uses_tools, work
 from agents.personas import Persona
 from agents.replies import ReplyModel
+from agents.tools.worktree import Used, Worktree
 from graphs.phrases import phrase
 from graphs.records import question_of, reply_in, reply_out, report_event, report_in, report_out
 from graphs.state import State
-from tandem.ports import Checks, Guardrail, Models, Recorder, Repository
+from tandem.errors import TandemError
+from tandem.ports import Checks, Flight, Guardrail, Models, Recorder, Repository
 from tandem.types import (
     Adapter,
     CheckReport,
@@ -45,6 +48,8 @@ from tandem.types import (
     Sampling,
     Slot,
     Task,
+    Tool,
+    ToolCall,
 )
 
 T = TypeVar("T", bound=ReplyModel)
@@ -62,6 +67,8 @@ class Settings:
     call_s: float
     prepare_s: float
     prepare_network: str
+    work_s: float  # model and test time of one persona's work with tools
+    counts: Mapping[Slot, Count]  # how a model's tokens are counted
     expected_s: Callable[[str, str], float | None]  # persona, model -> seconds, where known
     took: Callable[[str, str, float], None]  # persona, model, seconds
 
@@ -78,6 +85,7 @@ class Team:
     guard: Guardrail
     personas: Mapping[str, Persona]
     settings: Settings
+    flight: Flight
     reports: dict[str, CheckReport] = field(default_factory=dict[str, CheckReport])
     turns: Counter[str] = field(default_factory=Counter[str])
 
@@ -90,29 +98,82 @@ class Team:
             BadReply: It could not be understood, twice.
         """
         persona = replace(self.personas[name], slot=slot) if slot else self.personas[name]
-
-        async def ask(messages: tuple[Message, ...], schema: dict[str, Json]) -> Reply:
-            return await self._ask(step, persona, messages, schema)
-
         spoken = await call(
             persona,
             sections,
             language=self.task.language,
             context_tokens=self.settings.contexts[persona.slot],
-            ask=ask,
+            ask=lambda messages, schema: self._ask(step, persona, messages, schema, ()),
+            count=self.settings.counts[persona.slot],
         )
-        if spoken.repairs:
-            self.recorder.emit("note", level="info", text=f"{persona.title}: {'; '.join(spoken.repairs)}")
+        self._tell_repairs(persona, spoken.repairs)
         assert isinstance(spoken.value, reply_type)
         return spoken.value
+
+    async def work(
+        self,
+        step: str,
+        name: str,
+        sections: Sequence[Section],
+        worktree: Worktree,
+        *,
+        leaves: ReplyModel | None = None,
+    ) -> Worked:
+        """Let persona `name` work on `worktree` with its tools; one without tools is asked once.
+
+        Raises:
+            BadReply: It could not be understood, twice.
+        """
+        persona = self.personas[name]
+        if not uses_tools(persona):
+            return Worked(value=await self.speak(step, name, persona.reply, sections))
+        worked = await work(
+            persona,
+            sections,
+            worktree,
+            language=self.task.language,
+            bounds=self._bounds(persona),
+            ask=lambda messages, schema, tools: self._ask(step, persona, messages, schema, tools),
+            count=self.settings.counts[persona.slot],
+            on_used=lambda call, used: self._tell_used(step, name, call, used),
+            leaves=leaves,
+        )
+        self._tell_repairs(persona, worked.repairs)
+        if worked.failure:
+            words = f"{persona.title}: stopped after {worked.turns} turns ({worked.failure}: {worked.why})"
+            self.recorder.emit("note", level="warning", text=words)
+        return worked
+
+    def _bounds(self, persona: Persona) -> Bounds:
+        return Bounds(context_tokens=self.settings.contexts[persona.slot], seconds=self.settings.work_s)
+
+    def _tell_repairs(self, persona: Persona, repairs: Sequence[str]) -> None:
+        if repairs:
+            self.recorder.emit("note", level="info", text=f"{persona.title}: {'; '.join(dict.fromkeys(repairs))}")
+
+    def _tell_used(self, step: str, persona: str, call: ToolCall, used: Used) -> None:
+        about = str(call.arguments.get("path") or call.arguments.get("pattern") or "")[:200]
+        said = used.text.splitlines()[0][:200] if used.text else ""
+        self.recorder.emit(
+            "call.tool", step=step, persona=persona, tool=call.name, about=about, failed=used.failed, said=said
+        )
 
     def seen_whole(self, name: str, sections: Sequence[Section]) -> set[str]:
         """Return the titles of the sections that persona `name` is shown uncut."""
         persona = self.personas[name]
-        context_tokens = self.settings.contexts[persona.slot]
-        return uncut(persona, sections, language=self.task.language, context_tokens=context_tokens)
+        count, context_tokens = self.settings.counts[persona.slot], self.settings.contexts[persona.slot]
+        if uses_tools(persona):
+            context_tokens = first_prompt(persona, self._bounds(persona), count)
+        return uncut(persona, sections, language=self.task.language, context_tokens=context_tokens, count=count)
 
-    async def _ask(self, step: str, persona: Persona, messages: tuple[Message, ...], schema: dict[str, Json]) -> Reply:
+    async def _ask(
+        self,
+        step: str,
+        persona: Persona,
+        messages: tuple[Message, ...],
+        schema: dict[str, Json] | None,
+        tools: tuple[Tool, ...],
+    ) -> Reply:
         self.turns[persona.name] += 1
         request = CompleteRequest(
             request_id=RequestId(f"{self.recorder.run_id}/{step}/{persona.name}.{self.turns[persona.name]}"),
@@ -121,6 +182,7 @@ class Team:
             turn=self.turns[persona.name],
             model=self.settings.models[persona.slot],
             messages=messages,
+            tools=tools,
             schema=schema,
             sampling=Sampling(temperature=persona.temperature, max_tokens=persona.max_tokens),
             context_tokens=self.settings.contexts[persona.slot],
@@ -130,7 +192,13 @@ class Team:
 
         async def live(attempt: int) -> Json:
             self._call_event("call.started", step, request)
-            reply = await self.models.complete(replace(request, attempt=attempt), self._show_tokens(step, persona.name))
+            asked = replace(request, attempt=attempt)
+            try:
+                reply = await self.models.complete(asked, self._show_tokens(step, persona.name))
+            except TandemError as error:
+                self.flight.note(asked, None, error.message)
+                raise
+            self.flight.note(asked, reply, "")
             self.settings.took(persona.name, request.model, reply.total_ms / 1000)
             self._call_event("call.finished", step, request, reply)
             return reply_out(reply)
@@ -184,6 +252,7 @@ class Team:
             command=command,
             adapter=cast("Adapter", state["check"]["adapter"]),
             environment=state.get("environment", ""),
+            folder=self.task.folder,
             limits=self.settings.limits,
             priority=self.task.priority,
             unsandboxed=self.task.unsandboxed,
@@ -212,6 +281,7 @@ class Team:
             repo_id=self.repo.repo_id,
             commit=CommitId(commit),
             adapter=cast("Adapter", state["check"]["adapter"]),
+            folder=self.task.folder,
             allow_network=allow_network,
             wall_s=self.settings.prepare_s,
         )

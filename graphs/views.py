@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agents.context import Section
+from agents.plandoc import SUGGESTED
+from agents.plantidy import question_line
+from agents.tools.view import listing
 from graphs.state import State
 from graphs.team import Team
 from tandem.detect import is_test_file
-from tandem.types import Adapter, CheckReport, CommitId
+from tandem.types import Adapter, CheckReport, CommitId, Json
 
-_FILE_LIST = 400  # paths shown at most
+_FILE_LIST = 200  # paths shown at most; beyond, some and the folders
+_FOLDER_LIST = 40
+_SMALL = 12  # files of a repository whose sources are shown whole
+_MAP_SHARE = 10  # of the context goes to the map
 _FILE_BYTES = 48_000  # of one file
 LARGE = f"files are shown up to {_FILE_BYTES} bytes, and yours must be seen before it is rewritten"
+_CONVENTIONS = re.compile(r"(?i)(^|/)(agents|claude|gemini|contributing|conventions|copilot-instructions)\.md$")
 _TELLING = re.compile(
     r"(^|/)(package\.json|pyproject\.toml|setup\.cfg|tox\.ini|pytest\.ini|conftest\.py|[\w.-]*requirements[\w.-]*\.txt"
     r"|Makefile|go\.mod|Cargo\.toml)$"
@@ -31,17 +40,57 @@ def tells_how_to_test(path: str) -> bool:
     return bool(_TELLING.search(path)) or is_test_file(path, "pytest")
 
 
-async def repository(team: Team) -> list[Section]:
-    """Return the list of files and the texts that introduce a repository."""
-    files = await team.repo.files(team.task.base)
-    shown = "\n".join(files[:_FILE_LIST])
-    if len(files) > _FILE_LIST:
-        shown += f"\n[{len(files) - _FILE_LIST} more files are not listed]"
-    sections = [Section(title="files of the repository", text=shown, keep=6)]
+async def repository(team: Team, step: str) -> list[Section]:
+    """Return the list of files, a map of the larger ones, and the texts that introduce a repository."""
+    files = [path for path in await team.repo.files(team.task.base) if inside(path, team.task.folder)]
+    sections = [Section(title="files of the repository", text=_listed(files), keep=6)]
+    if len(files) > _SMALL:
+        sections.append(await repo_map(team, step, files))
     introducing = [p for p in files if re.fullmatch(r"(?i)readme(\.\w+)?|package\.json|pyproject\.toml", p)]
     mentioned = [p for p in files if p in team.task.text or p.rsplit("/", 1)[-1] in team.task.text]
-    small = [p for p in files if _is_source(p)] if len(files) <= 12 else []
+    small = [p for p in files if _is_source(p)] if len(files) <= _SMALL else []
     return sections + await named_files(team, team.task.base, [*mentioned, *small, *introducing[:3]], keep=3)
+
+
+def _listed(files: Sequence[str]) -> str:
+    if len(files) <= _FILE_LIST:
+        return "\n".join(files)
+    more = f"[{len(files)} files in all; the others are in these folders, and list_files shows them]"
+    return "\n".join([*files[:_FOLDER_LIST], more, listing(files)])
+
+
+async def repo_map(team: Team, step: str, files: Sequence[str]) -> Section:
+    """Return the definitions that matter most for the task, file by file.
+
+    The map is recorded: making it takes seconds on a large repository, and a replay must see the one that was seen.
+    """
+    budget_tokens = team.settings.contexts["worker"] // _MAP_SHARE
+
+    async def live(attempt: int) -> Json:
+        del attempt
+        from agents import repomap
+
+        texts = await team.repo.contents(team.task.base, [path for path in files if not _is_prose(path)])
+        return await asyncio.to_thread(
+            lambda: repomap.draw(
+                repomap.rank(texts, all_paths=files, task=team.task.text),
+                budget_tokens,
+                team.settings.counts["worker"],
+            )
+        )
+
+    question: dict[str, Json] = {"commit": team.task.base, "folder": team.task.folder, "tokens": budget_tokens}
+    text = str(await team.recorder.ask(step, "map", question, live))
+    return Section(title="map of the repository, the files that matter most for the task first", text=text, keep=3)
+
+
+def inside(path: str, folder: str) -> bool:
+    """Return whether a path lies in `folder`; everything lies in the one without a name."""
+    return not folder or path.startswith(f"{folder}/")
+
+
+def _is_prose(path: str) -> bool:
+    return path.endswith((".md", ".rst", ".txt", ".svg", ".lock", ".json", ".csv"))
 
 
 def _is_source(path: str) -> bool:
@@ -56,6 +105,20 @@ async def named_files(team: Team, commit: CommitId | str, paths: Iterable[str], 
         if text is not None:
             sections.append(Section(title=f"file {path}", text=text, keep=keep))
     return sections
+
+
+def paths_of(titles: Iterable[str]) -> list[str]:
+    """Return the paths of those sections among `titles` that are files."""
+    return [title.removeprefix("file ") for title in titles if title.startswith("file ")]
+
+
+async def conventions(team: Team) -> list[Section]:
+    """Return the repository's own files for contributors and agents: material on its style, never orders."""
+    files = await team.repo.files(team.task.base)
+    near = {"", f"{team.task.folder}/"}
+    found = [path for path in files if _CONVENTIONS.search(path) and path[: path.rfind("/") + 1] in near]
+    sections = await named_files(team, team.task.base, found[:3], keep=2)
+    return [replace(section, title=f"{section.title}: the repository's own conventions") for section in sections]
 
 
 async def sample_tests(team: Team, adapter: Adapter) -> list[Section]:
@@ -83,8 +146,21 @@ def plan_text(state: State) -> str:
     files = "\n".join(f"- {path}" for path in plan["files"])
     risks = "\n".join(f"- {risk}" for risk in plan["risks"])
     parts = [plan["summary"], scenarios, f"Files:\n{files}" if files else "", f"Risks:\n{risks}" if risks else ""]
+    for title, key in (("Steps", "steps"), ("Done when", "done")):
+        parts.append(f"{title}:\n" + "\n".join(f"- {one}" for one in plan[key]) if plan.get(key) else "")
+    answered = answers_text(plan, state.get("plan_answers", {}))
+    parts.append(f"The lead was asked:\n{answered}" if answered else "")
     remarks = state.get("plan_remarks", "")
     return "\n\n".join(part for part in [*parts, f"The lead adds: {remarks}" if remarks else ""] if part)
+
+
+def answers_text(plan: dict[str, Any], answers: dict[str, str]) -> str:
+    """Return the lead's answers to the checklist, and the suggestions that stand where there is none."""
+    lines = [f"- {question} {answer}" for question, answer in answers.items()]
+    for item in plan.get("checklist", ()):
+        if item["suggestion"] and question_line(item["question"]) not in answers:
+            lines.append(f"- {item['question']} {item['suggestion']} ({SUGGESTED})")
+    return "\n".join(lines)
 
 
 def findings_text(findings: Sequence[dict[str, Any]]) -> str:

@@ -30,6 +30,7 @@ STEPS = {
     "answer": finishing.answer,
     "plan": planning.plan,
     "ask_plan": planning.ask_plan,
+    "write_plan": planning.write_plan,
     "prepare": planning.prepare,
     "ask_prepare": planning.ask_prepare,
     "specify": planning.specify,
@@ -63,11 +64,19 @@ def after_assess(state: State) -> str:
         return END
     if not state["assessment"]["sure"]:
         return "ask_route"
-    return "answer" if state["assessment"]["kind"] == "question" else "plan"
+    question = state["assessment"]["kind"] == "question"
+    return "answer" if question and not state.get("plan_mode") else "plan"
 
 
 def after_plan(state: State) -> str:
-    """Show the plan to the lead when the task is hard or the planner asks."""
+    """Show the plan to the lead when the task is hard or the planner asks, and not one that the lead brought.
+
+    Where the plan is all that is wanted, its document is shown in the end; here its checklist is asked.
+    """
+    if state.get("plan_mode") == "given":
+        return "prepare"
+    if state.get("plan_mode") == "only":
+        return "ask_plan" if state["plan"]["checklist"] else "write_plan"
     hard = state["assessment"]["difficulty"] == "high"
     return "ask_plan" if hard or state["plan"]["question"] else "prepare"
 
@@ -76,7 +85,9 @@ def after_ask_plan(state: State) -> str:
     """A remark goes back to the planner."""
     if "outcome" in state:
         return END
-    return "plan" if state["plan_again"] else "prepare"
+    if state["plan_again"]:
+        return "plan"
+    return "write_plan" if state.get("plan_mode") == "only" else "prepare"
 
 
 def after_prepare(state: State) -> str:
@@ -150,8 +161,8 @@ EDGES = {
     "ask_guard": (after_ask_guard, ("assess", END)),
     "assess": (after_assess, ("ask_route", "answer", "plan", END)),
     "ask_route": (after_assess, ("answer", "plan", END)),
-    "plan": (after_plan, ("ask_plan", "prepare")),
-    "ask_plan": (after_ask_plan, ("plan", "prepare", END)),
+    "plan": (after_plan, ("ask_plan", "write_plan", "prepare")),
+    "ask_plan": (after_ask_plan, ("plan", "write_plan", "prepare", END)),
     "prepare": (after_prepare, ("ask_prepare", "code", "specify", END)),
     "ask_prepare": (after_ask_prepare, ("prepare", END)),
     "specify": (after_specify, ("ask_rounds", "code")),
@@ -191,4 +202,5 @@ def build() -> CompiledStateGraph[Any, Any, Any, Any]:
         graph.add_conditional_edges(name, decide, list(targets))
     graph.add_edge("document", END)
     graph.add_edge("answer", END)
+    graph.add_edge("write_plan", END)
     return graph.compile(checkpointer=InMemorySaver())

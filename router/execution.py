@@ -7,7 +7,7 @@ takes milliseconds.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,8 +18,18 @@ from graphs import workflow
 from graphs.team import Settings, Team
 from router.recorder import RunRecorder
 from tandem.errors import TandemError, Unavailable
-from tandem.ports import Checks, Guardrail, Models, Recorder, Repository
-from tandem.types import CheckReport, CheckRequest, CompleteRequest, Environment, PrepareRequest, Reply, Screening, Task
+from tandem.ports import Checks, Flight, Guardrail, Models, Recorder, Repository
+from tandem.types import (
+    CheckReport,
+    CheckRequest,
+    CompleteRequest,
+    Environment,
+    PrepareRequest,
+    Reply,
+    RunId,
+    Screening,
+    Task,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +41,7 @@ class Ports:
     guard: Guardrail
     personas: Mapping[str, Persona]
     settings: Settings
+    flight: Callable[[RunId], Flight] = lambda _run: Unrecorded()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +55,13 @@ class Ending:
     def outcome(self) -> dict[str, Any]:
         """Return how the run ended; empty while it waits."""
         return self.state.get("outcome", {})
+
+
+class Unrecorded:
+    """Keeps nothing: a replay asks no model."""
+
+    def note(self, request: CompleteRequest, reply: Reply | None, error: str) -> None:
+        """Do nothing."""
 
 
 class Nowhere:
@@ -87,6 +105,7 @@ async def execute(task: Task, recorder: RunRecorder, repo: Repository, ports: Po
         guard=ports.guard,
         personas=ports.personas,
         settings=ports.settings,
+        flight=ports.flight(recorder.run_id),
     )
     thread = uuid.uuid4().hex
     config = {"configurable": {"thread_id": thread}, "recursion_limit": workflow.RECURSION_LIMIT}

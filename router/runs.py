@@ -5,6 +5,8 @@ What counts is in the journal before anybody is told; what is in memory can be r
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -13,9 +15,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from agents import personas
+from agents.tokens import counter
 from graphs.state import WORKFLOW_VERSION
 from graphs.team import Settings
-from router import execution
+from router import execution, flight
 from router import verify as verification
 from router.accept import accept, new_run_id
 from router.dispatcher import Dispatcher, Node
@@ -62,7 +65,14 @@ class Runs:
             [Node.at_socket(worker_socket)], git_dir_of=lambda repo_id: OwnRepository.git_dir(state, repo_id)
         )
         settings = settings_of(config)
-        ports = execution.Ports(models=nodes, checks=nodes, guard=guardrail, personas=team, settings=settings)
+        ports = execution.Ports(
+            models=nodes,
+            checks=nodes,
+            guard=guardrail,
+            personas=team,
+            settings=settings,
+            flight=lambda run: flight.FlightLog(state, run),
+        )
         engine = Engine(config, state, journal, ports)
         await engine.start()
         return cls(config, engine, nodes)
@@ -84,7 +94,7 @@ class Runs:
             limit = self._config.router.queue
             raise ResourceExhausted(f"{limit} runs wait already; try later or raise router.queue")
         task, checkout = await accept(body)
-        _refuse_secrets(task.text)
+        _refuse_secrets(task.plan or task.text)
         info = RunInfo(run=new_run_id(), task=task, created_s=time.time())
         stamp = f"{WORKFLOW_VERSION}.{personas.stamp(self._ports.personas)}"
         row = RunRow(run=info.run, created_s=info.created_s, stamp=stamp, task=cast("Json", asdict(task)))
@@ -111,6 +121,15 @@ class Runs:
             raise NotFound(f"run {run_id} has no proven change yet; its state is {info.state!r}")
         repo = await self._engine.repository(info)
         return await repo.diff(CommitId(str(base)), CommitId(str(product)))
+
+    async def calls(self, run_id: RunId) -> bytes:
+        """Return what was said to models in a run, one JSON object a line; empty where nothing was kept."""
+        state = self._engine.state
+        self._info(run_id)
+        rows = await asyncio.to_thread(
+            lambda: [json.dumps(row, ensure_ascii=False) for row in flight.calls(state, run_id)]
+        )
+        return "".join(f"{row}\n" for row in rows).encode("utf-8", "replace")
 
     async def decide(self, run_id: RunId, decision: Decision) -> dict[str, Json]:
         """Record a person's answer, once, and go on with the run."""
@@ -280,6 +299,8 @@ def settings_of(config: Config) -> Settings:
             output_bytes=check.output_mib << 20,
         ),
         call_s=config.router.call_s,
+        work_s=config.router.work_s,
+        counts={"router": counter(config.context.router_tokenizer), "worker": counter(config.context.worker_tokenizer)},
         prepare_s=config.prepare.wall_s,
         prepare_network=config.prepare.network,
         expected_s=pace.expected_s,

@@ -66,7 +66,7 @@ def detail(info: RunInfo, entries: Sequence[Entry]) -> dict[str, Json]:
         "checks": [_check(e) for e in entries if e.kind == "report"],
         "answers": [e.value for e in entries if e.kind == "answered"],
         "failures": [e.value for e in entries if e.kind == "failed"],
-        **{key: info.facts.get(key) for key in ("assessment", "plan", "findings", "report")},
+        **{key: info.facts.get(key) for key in ("assessment", "plan", "document", "findings", "report")},
         "product": info.facts.get("product"),
         "journal_entries": len(entries),
     }
@@ -114,6 +114,7 @@ def facts_of(state: dict[str, Any]) -> dict[str, Json]:
         "difficulty": assessment.get("difficulty"),
         "assessment": assessment or None,
         "plan": state.get("plan"),
+        "document": state.get("document"),
         "round": state.get("round", 0),
         "findings": state.get("findings", []),
         "report": state.get("report"),

@@ -169,6 +169,7 @@ async def _prepare(case: _Case) -> str:
         repo_id=case.repo.repo_id,
         commit=case.claimed.base,
         adapter=case.claimed.adapter,
+        folder=case.claimed.folder,
         allow_network=case.allowed.network or case.ports.settings.prepare_network == "allow",
         wall_s=case.ports.settings.prepare_s,
     )

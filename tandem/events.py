@@ -19,6 +19,7 @@ EventKind = Literal[
     "call.started",  # {step, persona, model, node, expected_s?}
     "call.tokens",  # {step, persona, tokens, tokens_s, tail}: at most ten a second
     "call.finished",  # as started, and {node, backend, rehearsed, seconds, …, completion_tokens}
+    "call.tool",  # {step, persona, tool, about, failed, said}: a tool was used
     "check.started",  # {step, command, commit, node, what}
     "check.progress",  # {step, stage, message}
     "check.finished",  # {step, verdict, reason, passed, failed, seconds, sandbox, failures}

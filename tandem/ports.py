@@ -20,6 +20,7 @@ from tandem.types import (
     Delivery,
     Edit,
     Environment,
+    Hit,
     Json,
     PrepareRequest,
     Question,
@@ -80,6 +81,28 @@ class Repository(Protocol):
         """Return a file's text, or None where it is missing, too large or not UTF-8."""
         ...
 
+    async def contents(self, commit: CommitId, paths: Sequence[str], limit_bytes: int = 1 << 18) -> Mapping[str, str]:
+        """Return the texts of many files at once; what is missing, too large or not UTF-8 is left out."""
+        ...
+
+    async def grep(
+        self, tree: CommitId | TreeId, pattern: str, *, path: str = "", regex: bool = False, limit: int = 100
+    ) -> list[Hit]:
+        """Return the lines of a tree's text files that hold `pattern`, at most `limit`.
+
+        Raises:
+            BadInput: The pattern is not a POSIX extended regular expression.
+        """
+        ...
+
+    async def edited(self, parent: CommitId, edits: Sequence[Edit]) -> TreeId:
+        """Return the tree of `parent` with `edits` applied.
+
+        Raises:
+            BadReply: As `commit`.
+        """
+        ...
+
     async def commit(
         self, *, parent: CommitId, edits: Sequence[Edit], persona: str, message: str, at_s: int
     ) -> CommitId:
@@ -125,6 +148,14 @@ class Repository(Protocol):
 
     async def deliver_branch(self, *, commit: CommitId, branch: str, note: str) -> Delivery:
         """Create `branch` at `commit` in the checkout's repository, and touch nothing else."""
+        ...
+
+
+class Flight(Protocol):
+    """Keeps what was said to models and what they said, for people to read afterwards; nothing is decided from it."""
+
+    def note(self, request: CompleteRequest, reply: Reply | None, error: str) -> None:
+        """Keep one live call: its reply, or the error it ended with. Never raises."""
         ...
 
 

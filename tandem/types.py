@@ -24,6 +24,7 @@ RunState = Literal[
     "merged",  # the checkout's branch has the commit
     "delivered",  # the commit is on a branch of its own
     "answered",  # a question, answered without a commit
+    "planned",  # a plan was wanted, and is written
     "rejected",  # by the lead
     "blocked",  # by the guardrail, or by the lead asked by it
     "rounds spent",  # never got green
@@ -31,7 +32,7 @@ RunState = Literal[
     "failed",  # an error; `message` says which and what to do; `tandem resume` goes on
 ]
 ENDED: frozenset[RunState] = frozenset(
-    ("merged", "delivered", "answered", "rejected", "blocked", "rounds spent", "cancelled", "failed")
+    ("merged", "delivered", "answered", "planned", "rejected", "blocked", "rounds spent", "cancelled", "failed")
 )
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["passed", "failed", "error", "skipped"]
@@ -256,11 +257,14 @@ class Task:
     deliver: Literal["merge", "branch"] = "merge"
     language: str = "en"
     images: tuple[str, ...] = ()
+    folder: str = ""  # the part of the repository it is for, "" for all of it
     check: str = ""  # the lead's own check command, "" to detect
     priority: int = 1
     yes: bool = False
     max_minutes: float = 60.0
     unsandboxed: bool = False
+    plan_only: bool = False  # a plan is all that is wanted
+    plan: str = ""  # a plan's document to carry out, "" to make one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +273,15 @@ class Edit:
 
     path: str
     content: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A line that a search found; `line` counts from 1."""
+
+    path: str
+    line: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,9 +30,11 @@ _TASK_BYTES_MAX = 4 << 20  # what we read at most; the router's own limit is low
 @click.command(epilog=EXIT_CODES)
 @click.argument("task", required=False)
 @click.option("--file", "file", type=click.Path(), metavar="F", help="Read the task from a file.")
+@click.option("--plan", "plan", type=click.Path(), metavar="F", help="Carry out the plan in this file.")
 @click.option("--repo", default=".", show_default="this folder", metavar="PATH", help="The repository to work on.")
 @click.option("--base", metavar="REV", help="Start from this commit instead of the branch's tip.")
 @click.option("--branch", metavar="NAME", help="Deliver on a new branch instead of merging.")
+@click.option("--path", "path", metavar="FOLDER", help="Work in this part of the repository only.")
 @click.option("--check", "check", metavar="CMD", help="The command that runs the tests; found by itself if not given.")
 @click.option("--image", "images", multiple=True, metavar="FILE", help="A picture that belongs to the task.")
 @click.option("--priority", type=click.IntRange(1, 10), default=1, show_default=True, help="1 goes first.")
@@ -41,28 +43,29 @@ _TASK_BYTES_MAX = 4 << 20  # what we read at most; the router's own limit is low
 @click.option("--no-input", is_flag=True, help="Ask nothing here; exit with 3 where a person is needed.")
 @click.option("--detach", is_flag=True, help="Hand it over and leave.")
 @click.option("--json", "as_json", is_flag=True, help="Print events and, last, the summary: one object a line.")
-def run(task: str | None, file: str | None, images: tuple[str, ...], **options: Any) -> int:
+def run(task: str | None, file: str | None, plan: str | None, images: tuple[str, ...], **options: Any) -> int:
     """Give the team a task, in any language, and watch it: TASK is its text, or - for standard input.
 
     Ctrl-C asks the team to stop; `tandem resume RUN` goes on later.
     """
     body: dict[str, Any] = {
-        "text": task_text(task, file),
-        "repo": str(_absolute(options["repo"])),
+        **({"text": task_text(task, file)} if plan is None else _planned(task, file, plan)),
+        "repo": str(repository_path(options["repo"])),
         "images": [str(_picture(image)) for image in images],
-        **{key: options[key] for key in ("base", "branch", "check", "priority", "max_minutes", "yes")},
+        **{key: options[key] for key in ("base", "branch", "path", "check", "priority", "max_minutes", "yes")},
     }
     body = {key: value for key, value in body.items() if value is not None}
     screen = display(as_json=options["as_json"])
     client = ensure_router()
-    told = _submit(client, body, options["as_json"])
+    told = submit(client, body, options["as_json"])
     if options["detach"]:
         output.say_json(for_program(told)) if options["as_json"] else output.say(str(told["run"]))
         return 0
     return follow(client, told, screen, asker(no_input=options["no_input"] or options["as_json"]))
 
 
-def _submit(client: Client, body: Mapping[str, Any], as_json: bool) -> dict[str, Any]:
+def submit(client: Client, body: Mapping[str, Any], as_json: bool) -> dict[str, Any]:
+    """Hand a task over and return the run's summary; what the person should know is told."""
     try:
         with spinner("the router is getting ready"):
             told = client.post("/v1/runs", body)
@@ -132,6 +135,13 @@ def _interrupted(client: Client, run_id: str, screen: Display) -> int:
     return exit_code(str(end["state"]))
 
 
+def _planned(task: str | None, file: str | None, plan: str) -> dict[str, str]:
+    """Return what is handed over where a plan is to be carried out: it brings its task along."""
+    if task is not None or file is not None:
+        raise BadInput("a plan brings its task along; leave TASK and --file out, or write into the plan")
+    return {"text": "", "plan": task_text(None, plan)}
+
+
 def task_text(task: str | None, file: str | None) -> str:
     """Return the task's words, from the argument, a file or standard input.
 
@@ -160,7 +170,12 @@ def task_text(task: str | None, file: str | None) -> str:
     return text
 
 
-def _absolute(path: str) -> Path:
+def repository_path(path: str) -> Path:
+    """Return the absolute path of a folder that is there.
+
+    Raises:
+        BadInput: It is not.
+    """
     found = Path(path).expanduser().absolute()
     if not found.exists():
         raise BadInput(f"there is no folder {path!r}; --repo names the repository to work on")

@@ -19,6 +19,7 @@ _OVER = {  # what the tests were run over, by the first word of a check's name
     "": "tests",
     "base": "tests on the base",
     "red": "new tests on the base",
+    "try": "tests, tried by the coder",
     "draft": "tests on the draft",
     "head": "tests on the head",
     "rerun": "tests once more",
@@ -42,6 +43,8 @@ def call_line(call: Call, now_s: float) -> str:
     who = [one_line(call.persona), one_line(call.model) + (f" on {one_line(call.node)}" if call.node else "")]
     if call.rehearsed:
         who.append(REHEARSAL)
+    if call.turns > 1:
+        who.append(f"{call.turns} turns")
     if call.tokens:
         who.append(f"{call.tokens} tokens")
     if call.tokens_s:
@@ -54,6 +57,11 @@ def call_line(call: Call, now_s: float) -> str:
 def tail_line(call: Call, cells: int) -> str:
     """Return the last words of a reply under way, in at most `cells`."""
     return clip_left(one_line(call.tail), cells)
+
+
+def tool_line(call: Call) -> str:
+    """Return the last tool a persona used, and whether it was refused."""
+    return f"{MARKS['failed'] if call.used_failed else MARKS['note']} {one_line(call.used)}"
 
 
 def check_line(check: Check, now_s: float) -> str:
@@ -101,6 +109,11 @@ def event_lines(view: View, kind: str, data: Mapping[str, Any], cells: int) -> l
             return [step_line(step, now_s)]
         case "step.finished" if step:
             return [step_line(step, now_s)]
+        case "call.tool" if step and step.calls:
+            said = f": {one_line(text(data, 'said'))}" if data.get("failed") else ""
+            return [clip(f"      {tool_line(step.calls[-1])}{said}", cells)]
+        case "call.started" if step and step.calls and step.calls[-1].turns > 1:
+            return []
         case "call.started" | "call.finished" if step and step.calls:
             return [f"    {call_line(step.calls[-1], now_s)}"]
         case "check.started" if step and step.checks:

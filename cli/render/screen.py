@@ -22,6 +22,7 @@ from cli.render.lines import (
     proof_lines,
     step_line,
     tail_line,
+    tool_line,
 )
 from cli.render.text import clip, duration, one_line
 from cli.render.view import REHEARSAL, Step, View
@@ -35,7 +36,7 @@ _DIFF_STYLE = {
     "added": "green",
     "removed": "red",
 }
-_STATE_STYLE = {"merged": "bold green", "delivered": "bold green", "answered": "bold green", "failed": "bold red"}
+_STATE_STYLE = {**dict.fromkeys(("merged", "delivered", "answered", "planned"), "bold green"), "failed": "bold red"}
 
 
 def title(summary: Mapping[str, Any], cells: int) -> RenderableType:
@@ -72,6 +73,10 @@ def under_way(view: View, now_s: float, cells: int) -> RenderableType:
         if step.calls:
             call = step.calls[-1]
             lines.append(Text(clip(f"    {call_line(call, now_s)}", cells), style="cyan"))
+            if call.used:
+                lines.append(
+                    Text(clip(f"      {tool_line(call)}", cells), style="yellow" if call.used_failed else "dim")
+                )
             if call.tail:
                 lines.append(Text(f"      {tail_line(call, cells - 6)}", style="dim italic"))
         if step.checks:

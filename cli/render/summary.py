@@ -16,6 +16,7 @@ _NEXT = {
     "cancelled": "`tandem resume {run}` goes on with it",
     "merged": "`tandem verify {commit}` proves it again; `tandem undo {run}` takes it back",
     "delivered": "`tandem verify {commit}` proves it again",
+    "planned": "`tandem plan --run {run}` shows the plan; `tandem run --plan FILE` carries out what you made of it",
     "waiting": "`tandem approve {run}`, `tandem reject {run}` or `tandem answer {run} CHOICE` goes on with it",
 }
 
@@ -69,7 +70,25 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         lines.append(f"  scenario: {one_line(text(scenario, 'name'))}")
         lines += [f"    {visible(line).strip()}" for line in text(scenario, "gherkin").splitlines() if line.strip()]
     lines += [f"  file: {one_line(str(path))}" for path in items(plan.get("files"))]
-    return lines + [f"  risk: {one_line(str(risk))}" for risk in items(plan.get("risks"))]
+    lines += [f"  risk: {one_line(str(risk))}" for risk in items(plan.get("risks"))]
+    return lines + _deliverable_lines(plan)
+
+
+def _deliverable_lines(plan: Mapping[str, Any]) -> list[str]:
+    """Return what a plan has beside its core: it matters where the plan itself was asked for."""
+    lines: list[str] = []
+    for option in objects(plan.get("options")):
+        mark = " (recommended)" if option.get("recommended") else ""
+        lines.append(f"  option: {one_line(text(option, 'name'))}{mark}")
+        lines += [f"    {key}: {one_line(text(option, key))}" for key in ("how", "for", "against") if option.get(key)]
+    for key, head in (("steps", "step"), ("resources", "resource"), ("done", "done when")):
+        lines += [f"  {head}: {one_line(str(one))}" for one in items(plan.get(key))]
+    if plan.get("rollback"):
+        lines.append(f"  rollback: {one_line(text(plan, 'rollback'))}")
+    for item in objects(plan.get("checklist")):
+        suggested = f" (suggested: {one_line(text(item, 'suggestion'))})" if item.get("suggestion") else ""
+        lines.append(f"  question: {one_line(text(item, 'question'))}{suggested}")
+    return lines
 
 
 def report_lines(report: Mapping[str, Any], cells: int) -> list[str]:

@@ -18,7 +18,10 @@ _RATE_S_MIN = 0.05  # a pace over less is noise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One persona's work. `seconds` is None while it lasts; `tail` holds the last words of the reply."""
+    """One persona's work, of one turn or many. `seconds` is None while it lasts; `tail` holds the reply's last words.
+
+    `tokens` and `seconds` count all turns; `used` is the last tool and what it said.
+    """
 
     persona: str
     model: str = ""
@@ -31,6 +34,11 @@ class Call:
     seconds: float | None = None
     first_token_s: float = 0.0
     rehearsed: bool = False
+    turns: int = 1
+    earlier_tokens: int = 0  # of the turns before this one
+    earlier_s: float = 0.0
+    used: str = ""
+    used_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +113,17 @@ def fold(view: View, kind: str, data: Mapping[str, Any]) -> View:
         case "call.started" | "call.tokens" | "call.finished":
             step = _step(view, data)
             call = _call(step, kind, data)
-            calls = step.calls if kind == "call.started" else step.calls[:-1]
+            calls = step.calls if kind == "call.started" and call.turns == 1 else step.calls[:-1]
             view = replace(view, rehearsed=view.rehearsed or call.rehearsed)
             return _put(view, replace(step, calls=(*calls, call)))
+        case "call.tool":
+            step = _step(view, data)
+            if not step.calls:
+                return view
+            used = " ".join(filter(None, (text(data, "tool"), text(data, "about"))))
+            failed = bool(data.get("failed"))
+            call = replace(step.calls[-1], used=used, used_failed=failed)
+            return _put(view, replace(step, calls=(*step.calls[:-1], call)))
         case "check.started" | "check.progress" | "check.finished":
             step = _step(view, data)
             fresh = kind == "check.started" or not step.checks or step.checks[-1].seconds is not None
@@ -150,10 +166,7 @@ def _put(view: View, step: Step) -> View:
 
 
 def _call(step: Step, kind: str, data: Mapping[str, Any]) -> Call:
-    if kind == "call.started" or not step.calls:
-        begun = Call(persona=text(data, "persona"), began_s=number(data, "at_s"))
-    else:
-        begun = step.calls[-1]
+    begun = _begun(step, data) if kind == "call.started" or not step.calls else step.calls[-1]
     model = text(data, "model") or begun.model
     call = replace(
         begun,
@@ -166,14 +179,31 @@ def _call(step: Step, kind: str, data: Mapping[str, Any]) -> Call:
     if kind == "call.tokens":
         return replace(
             call,
-            tokens=whole(data, "tokens"),
+            tokens=call.earlier_tokens + whole(data, "tokens"),
             tokens_s=number(data, "tokens_s"),
             tail=text(data, "tail"),
         )
     seconds, first_s = number(data, "seconds"), number(data, "first_token_ms") / 1000
     tokens = whole(data, "completion_tokens")
     rate = tokens / (seconds - first_s) if seconds - first_s > _RATE_S_MIN else 0.0
-    return replace(call, tokens=tokens, tokens_s=rate, seconds=seconds, first_token_s=first_s, tail="")
+    return replace(
+        call,
+        tokens=call.earlier_tokens + tokens,
+        tokens_s=rate,
+        seconds=call.earlier_s + seconds,
+        first_token_s=first_s,
+        tail="",
+    )
+
+
+def _begun(step: Step, data: Mapping[str, Any]) -> Call:
+    """Return a call that begins: a new one, or the next turn of the one that the same persona is at."""
+    last = step.calls[-1] if step.calls else None
+    if last is None or last.persona != text(data, "persona") or last.seconds is None:
+        return Call(persona=text(data, "persona"), began_s=number(data, "at_s"))
+    return replace(
+        last, turns=last.turns + 1, earlier_tokens=last.tokens, earlier_s=last.seconds, seconds=None, expected_s=None
+    )
 
 
 def _check(begun: Check | None, kind: str, data: Mapping[str, Any]) -> Check:

@@ -56,6 +56,7 @@ class Api:
             Route("/v1/runs", self._list),
             Route(run, self._get),
             Route(f"{run}/diff", self._diff),
+            Route(f"{run}/calls", self._calls),
             Route(f"{run}/events", self._events),
             Route(f"{run}/decision", self._decide, methods=["POST"]),
             Route(f"{run}/{{act:str}}", self._act, methods=["POST"]),
@@ -110,6 +111,10 @@ class Api:
     async def _diff(self, request: Request) -> Response:
         service, run = await self._named(request)
         return Response(await _within(CALL_S, service.diff(run)), media_type="text/x-diff")
+
+    async def _calls(self, request: Request) -> Response:
+        service, run = await self._named(request)
+        return Response(await _within(CALL_S, service.calls(run)), media_type="application/x-ndjson")
 
     async def _decide(self, request: Request) -> Response:
         answer = parse(Answer, await _body(request))

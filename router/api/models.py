@@ -27,12 +27,15 @@ class Submission(_Body):
     repo: _Path
     base: _Name | None = None
     branch: _Name | None = None
+    path: _Name | None = None
     check: Annotated[str, Field(max_length=8192)] | None = None
     priority: Annotated[int, Field(ge=1, le=10)] = 1
     yes: bool = False
     max_minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False)] | None = None
     images: Annotated[list[_Path], Field(max_length=16)] = Field(default_factory=list[str])
     unsandboxed: bool = False
+    plan_only: bool = False
+    plan: str | None = None
 
 
 class Remark(_Body):

@@ -45,6 +45,10 @@ class Service(Protocol):
         """Return the diff under decision."""
         ...
 
+    async def calls(self, run_id: RunId) -> bytes:
+        """Return what was said to models in a run, one JSON object a line."""
+        ...
+
     def subscribe(self, run_id: RunId, after: int) -> AsyncIterator[RunEvent]:
         """Yield a run's events after number `after`, to the end of the run."""
         ...

@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from router.repository import delivery, objects, transport, undoing
+from router.repository import delivery, objects, reading, transport, undoing
 from router.repository.objects import Entry, Store
 from tandem.errors import BadRepository, NotFound
 from tandem.git import git_version
-from tandem.types import CommitId, Delivery, Edit, RunId, TreeId
+from tandem.types import CommitId, Delivery, Edit, Hit, RunId, TreeId
 
 _LISTINGS = 4  # trees remembered; a run looks at its base and its last drafts
 _STALE_S = 3600.0  # a temporary folder this old has no owner
@@ -84,6 +84,23 @@ class OwnRepository:
             return (await self._store.run("cat-file", "blob", entry.oid)).stdout.decode()
         except UnicodeDecodeError:
             return None
+
+    async def contents(self, commit: CommitId, paths: Sequence[str], limit_bytes: int = 1 << 18) -> dict[str, str]:
+        """Return the texts of many files at once; what is missing, too large or not UTF-8 is left out."""
+        known = await self._list(commit)
+        wanted = {p: known[p] for p in paths if p in known and known[p].is_file and known[p].size <= limit_bytes}
+        return await reading.contents(self._store, {path: entry.oid for path, entry in wanted.items()})
+
+    async def grep(
+        self, tree: CommitId | TreeId, pattern: str, *, path: str = "", regex: bool = False, limit: int = 100
+    ) -> list[Hit]:
+        """Return the lines of a tree's text files that hold `pattern`, at most `limit`."""
+        return await reading.grep(self._store, tree, pattern, path=path, regex=regex, limit=limit)
+
+    async def edited(self, parent: CommitId, edits: Sequence[Edit]) -> TreeId:
+        """Return the tree of `parent` with `edits` applied."""
+        changed = await objects.edited_tree(self._store, parent, await self._list(parent), edits)
+        return await self.tree(parent) if changed is None else changed[0]
 
     async def commit(
         self, *, parent: CommitId, edits: Sequence[Edit], persona: str, message: str, at_s: int

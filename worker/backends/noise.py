@@ -1,6 +1,6 @@
 """Well- and ill-formed noise from a seed: what a model could say at its worst, for trying a workflow out.
 
-About two thirds follow the schema with random values; the rest is cut off, wrapped, of wrong types, empty, huge or no
+About two thirds follow the schema, or call a tool, with random values; the rest is cut off, wrapped, of wrong types, empty, huge or no
 JSON at all. The same seed and request always give the same text.
 """
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from tandem.errors import Unavailable
-from tandem.types import CompleteRequest
+from tandem.types import CompleteRequest, Tool
 
 WELL_FORMED = 0.65
+FINISHING = 0.3  # of the tool calls
 _WORDS = (
     "add", "slugify", "words/text.py", "tests/test_noise.py", "../../etc/passwd", ".git/config", "/abs", "approve",
     "import unittest\n\n\nclass T(unittest.TestCase):\n    def test_x(self):\n        self.fail('red')\n",
@@ -32,7 +33,7 @@ def reply(request: CompleteRequest, seed: int) -> str:
     """
     key = f"{seed}/{request.request_id}/{request.persona}/{request.turn}/{request.attempt}"
     dice = random.Random(hashlib.sha256(key.encode()).digest())
-    text = json.dumps(_value(request.schema or {"type": "string"}, request.schema or {}, dice, 0), ensure_ascii=False)
+    text = _tool_call(request.tools, dice) if request.tools else _json(request.schema or {"type": "string"}, dice)
     if dice.random() < WELL_FORMED:
         return text
     match dice.randrange(9):
@@ -54,6 +55,25 @@ def reply(request: CompleteRequest, seed: int) -> str:
             return "x" * 200_000
         case _:
             raise Unavailable("the random rehearsal failed here, as a model server may")
+
+
+def _json(schema: Mapping[str, Any], dice: random.Random) -> str:
+    return json.dumps(_value(schema, schema, dice, 0), ensure_ascii=False)
+
+
+def _tool_call(tools: Sequence[Tool], dice: random.Random) -> str:
+    """Return a call of one of the tools as text, as local models write it; the last one, which ends it, more often."""
+    tool = tools[-1] if dice.random() < FINISHING else dice.choice(tools)
+    arguments = _value(tool.parameters, tool.parameters, dice, 0)
+    if dice.random() < 0.5:
+        said = json.dumps({"name": tool.name, "arguments": arguments}, ensure_ascii=False)
+        return f"<tool_call>\n{said}\n</tool_call>"
+    rows = "".join(f"<parameter={key}>\n{_plain(value)}\n</parameter>\n" for key, value in arguments.items())
+    return f"<tool_call>\n<function={tool.name}>\n{rows}</function>\n</tool_call>"
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _value(schema: Mapping[str, Any], root: Mapping[str, Any], dice: random.Random, depth: int) -> Any:

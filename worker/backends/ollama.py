@@ -16,6 +16,7 @@ from tandem.config import OllamaConfig
 from tandem.errors import BadReply, DeadlineExceeded, ResourceExhausted, TandemError, Unavailable, UnknownModel
 from tandem.types import Chunk, CompleteRequest, Json, Message, ModelInfo, Reply, ToolCall
 from worker.backends.base import clean
+from worker.backends.toolprompt import in_words
 
 if TYPE_CHECKING:
     from ollama import AsyncClient
@@ -34,6 +35,7 @@ class OllamaBackend:
     def __init__(self, config: OllamaConfig) -> None:
         self._config = config
         self._client: AsyncClient | None = None
+        self._without_tools: set[str] = set()  # models whose template knows none
 
     def _connected(self) -> AsyncClient:
         if self._client is None:
@@ -70,9 +72,7 @@ class OllamaBackend:
         stream: Any = None
         try:
             async with asyncio.timeout(self._config.first_token_s):
-                client: Any = self._connected()  # its overloads are over untyped tools
-                stream = await client.chat(**self._question(request, model), stream=True)
-                part = await anext(stream, None)
+                stream, part = await self._begun(request, model)
             while part is not None:
                 first_ms = first_ms or (time.monotonic() - started) * 1000
                 piece, lines = clean(part.message.content or ""), lines + 1
@@ -85,7 +85,7 @@ class OllamaBackend:
                 if part.done or endless:
                     yield self._reply(request, text, calls, part, first_ms, started, cut=endless)
                     return
-                async with asyncio.timeout(self._config.idle_s):
+                async with asyncio.timeout(self._silence_s(request)):
                     part = await anext(stream, None)
         except (GeneratorExit, asyncio.CancelledError):
             raise
@@ -95,6 +95,27 @@ class OllamaBackend:
             if stream is not None:
                 await stream.aclose()
         raise BadReply(f"Ollama ended the reply of {model!r} without its last line; ask again, or look at its log")
+
+    def _silence_s(self, request: CompleteRequest) -> float:
+        """Return how long it may be silent inside a reply: Ollama keeps a tool call back until it is whole."""
+        return max(self._config.idle_s, self._config.first_token_s) if request.tools else self._config.idle_s
+
+    async def _begun(self, request: CompleteRequest, model: str) -> tuple[Any, Any]:
+        """Return the stream and its first part; a model without a template for tools is told of them in words."""
+        from ollama import ResponseError
+
+        client: Any = self._connected()  # its overloads are over untyped tools
+        if model in self._without_tools:
+            request = in_words(request)
+        stream = await client.chat(**self._question(request, model), stream=True)
+        try:
+            return stream, await anext(stream, None)
+        except ResponseError as error:
+            await stream.aclose()
+            if not request.tools or "does not support tools" not in error.error:
+                raise
+        self._without_tools.add(model)
+        return await self._begun(request, model)
 
     def _question(self, request: CompleteRequest, model: str) -> dict[str, Any]:
         options: dict[str, Any] = {
