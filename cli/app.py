@@ -33,6 +33,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "reject": ("decide", "reject", "Say no, or send comments on lines back to the coder."),
         "answer": ("decide", "answer", "Answer a run's question with one of its choices."),
     },
+    "Team": {
+        "personas": ("personas", "personas", "Say who is on the team and what each is told; check your own files."),
+    },
     "Control": {
         "cancel": ("control", "cancel", "Stop a run; nothing is lost."),
         "resume": ("control", "resume", "Go on with a run that stopped or failed."),

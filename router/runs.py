@@ -59,7 +59,7 @@ class Runs:
             BrokenJournal: The journal cannot be used; it is left as it is.
             BadPersona: A persona file does not parse.
         """
-        team = personas.load()
+        team = personas.load(personas.own_folder())
         journal = await Journal.open(state / "journal.db")
         nodes = Dispatcher(
             [Node.at_socket(worker_socket)], git_dir_of=lambda repo_id: OwnRepository.git_dir(state, repo_id)
