@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,16 +11,23 @@ import click
 from cli import output
 from cli.render.loose import mapping
 from cli.render.text import one_line
+from tandem.errors import BadInput
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["dispatch", "run"]))
+@click.argument("what", type=click.Choice(["dispatch", "run", "craft"]))
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
+@click.option("--transcripts", type=click.Path(), metavar="FILE", help="With craft: play calls that were exported.")
 @click.option("--quick", is_flag=True, help="Fewer rounds: a look, not a figure to quote.")
-def bench(what: str, as_json: bool, quick: bool) -> None:
-    """Measure what a call to a model costs over the wire (dispatch), or a whole rehearsed run (run)."""
-    module: Any = importlib.import_module(f"bench.{what}")
-    found: dict[str, Any] = module.run(quick)
+def bench(what: str, transcripts: str | None, as_json: bool, quick: bool) -> None:
+    """Measure what a call to a model costs over the wire (dispatch), a whole rehearsed run (run), or the craft.
+
+    The craft is what is made of malformed tool calls, near-miss edits and loops.
+    """
+    if transcripts and what != "craft":
+        raise BadInput(f"--transcripts belongs to `tandem bench craft`, not to {what}")
+    module: Any = importlib.import_module("bench.craft.recorded" if transcripts else f"bench.{what}")
+    found: dict[str, Any] = module.play(Path(transcripts)) if transcripts else module.run(quick)
     if as_json:
         output.say_json(found)
         return
