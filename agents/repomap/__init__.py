@@ -1,0 +1,54 @@
+"""The ranked map of a repository: which files a task is likely about, and what they define.
+
+Pure: files come in as text, a map goes out as text. What is costly, reading tags, is kept by content hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agents.repomap import ranking, store, words
+from agents.repomap.render import Ranked, draw
+from agents.repomap.tags import Tags
+
+__all__ = ["Ranked", "draw", "rank"]
+
+FILES_MAX = 20_000
+_LINES_MAX = 40
+_LINE_CHARS_MAX = 120
+
+
+def rank(
+    files: Mapping[str, str],
+    *,
+    all_paths: Sequence[str],
+    task: str,
+    focus: Sequence[str] = (),
+    cache: Path | None = None,
+) -> list[Ranked]:
+    """Return the files of `all_paths` for `task`, the likeliest first; the same input always gives the same list.
+
+    Args:
+        files: path -> text of the files that may be read; what is larger than 300 KB counts by its path alone.
+        all_paths: Every path the map may show; those without text count by their path alone. Beyond 20,000 none is read.
+        task: What a person asks for.
+        focus: Paths already shown to the model: what they use and what uses them is of interest.
+        cache: A folder to keep tags in between runs; it may be deleted at any time.
+    """
+    paths = sorted({*all_paths, *files})[:FILES_MAX]
+    tags = store.tags_of({path: files.get(path, "") for path in paths}, cache)
+    asked = words.read(task, paths)
+    found = ranking.scores(tags, asked, focus)
+    best = sorted(paths, key=lambda path: (-found[path], path))
+    return [Ranked(path=path, score=found[path], lines=_lines(tags[path], files.get(path, ""), asked)) for path in best]
+
+
+def _lines(tags: Tags, text: str, asked: words.Asked) -> tuple[tuple[int, str], ...]:
+    """Return the definition lines worth showing: all, or where there are too many those the task names and the first."""
+    numbers = {definition.line: definition for definition in reversed(tags.definitions)}
+    if len(numbers) > _LINES_MAX:
+        wanted = sorted(numbers, key=lambda line: (not asked.touches(numbers[line].name), line))
+        numbers = {line: numbers[line] for line in wanted[:_LINES_MAX]}
+    source = text.split("\n") if numbers else []
+    return tuple((line, source[line - 1].rstrip()[:_LINE_CHARS_MAX]) for line in sorted(numbers) if line <= len(source))
