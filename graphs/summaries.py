@@ -24,7 +24,11 @@ def _assess(update: dict[str, Any]) -> str:
 
 def _plan(update: dict[str, Any]) -> str:
     plan = update["plan"]
-    return f"{plan['summary']} ({len(plan['scenarios'])} scenarios, {len(plan['files'])} files)"
+    return f"{plan['summary']} ({_count(plan['scenarios'], 'scenario')}, {_count(plan['files'], 'file')})"
+
+
+def _count(things: list[Any], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _prepare(update: dict[str, Any]) -> str:
@@ -48,8 +52,7 @@ def _code(update: dict[str, Any]) -> str:
 
 
 def _review(update: dict[str, Any]) -> str:
-    findings = update.get("findings", [])
-    said = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
+    said = _count(update.get("findings", []), "finding")
     return ("approved, " if update["approved_by_reviewer"] else "changes wanted, ") + said
 
 

@@ -130,7 +130,8 @@ def load(name: str) -> tuple[Language, Query] | None:
 
         grammar = GRAMMARS[name]
         module: Any = importlib.import_module(grammar.module)
-        language = Language(getattr(module, grammar.function)())
+        make: Any = Language  # its type knows a number, which is deprecated, and the grammars give capsules
+        language: Language = make(getattr(module, grammar.function)())
         return language, Query(language, _source(language, grammar))
     except (ImportError, AttributeError, ValueError):  # ValueError: a grammar of an ABI the library does not read
         return None

@@ -12,7 +12,7 @@ _NOTE_TOKENS = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """A file, how much it has to do with the task, and its definitions as (1-based line, text)."""
+    """A file, how much it has to do with the task, and its definitions as (1-based line, text), the likeliest first."""
 
     path: str
     score: float
@@ -47,7 +47,7 @@ def _fill(ranked: Sequence[Ranked], level: int, budget: int, count: Callable[[st
 
 
 def _block(one: Ranked, level: int) -> str:
-    shown = [f"{number:>5}  {text}" for number, text in one.lines[:level]]
+    shown = [f"{number:>5}  {text}" for number, text in sorted(one.lines[:level])]
     left = len(one.lines) - len(shown)
     more = [f"       ({left} more definitions)"] if left and level else []
     return "\n".join([one.path, *shown, *more])

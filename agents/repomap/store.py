@@ -6,17 +6,15 @@ The folder is a convenience: whoever deletes or damages it only makes the next m
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
-from typing import Any, cast
 
-from agents.repomap import languages, tags
-from agents.repomap.tags import Definition, Tags
+from agents.repomap import languages, reader, tags
+from agents.repomap.tags import Tags
 
 VERSION = "1"  # of what tags hold: part of every key, so that an old cache is never misread
 _KEPT = 20_000
@@ -30,10 +28,15 @@ def tags_of(files: Mapping[str, str], folder: Path | None = None) -> dict[str, T
     known = _remembered(keys.values())
     missing = {keys[path]: path for path in files if keys[path] not in known}
     stored = _load(folder, list(missing)) if folder and missing else {}
-    fresh = {key: tags.read(path, files[path]) for key, path in missing.items() if key not in stored}
+    unread = {path: files[path] for key, path in missing.items() if key not in stored}
+    fresh: dict[str, Tags] = {}
+    for path, found, keep in reader.read_all(unread):
+        known[keys[path]] = found
+        if keep:
+            fresh[keys[path]] = found
     if folder and fresh:
         _save(folder, fresh)
-    known |= stored | fresh
+    known |= stored
     _remember(stored | fresh)
     return {path: known[key] for path, key in keys.items()}
 
@@ -62,13 +65,14 @@ def _load(folder: Path, keys: list[str]) -> dict[str, Tags]:
     try:
         with closing(_open(folder)) as db:
             rows = [row for key in keys for row in db.execute("SELECT key, value FROM tags WHERE key = ?", (key,))]
-        return {key: _decoded(value) for key, value in rows}
-    except (sqlite3.Error, OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (sqlite3.Error, OSError):
         return {}
+    decoded = {str(key): tags.decode(value) for key, value in rows}
+    return {key: found for key, found in decoded.items() if found is not None}
 
 
 def _save(folder: Path, found: Mapping[str, Tags]) -> None:
-    rows = [(key, _encoded(value)) for key, value in found.items()]
+    rows = [(key, tags.encode(value)) for key, value in found.items()]
     try:
         with closing(_open(folder)) as db, db:
             db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?)", rows)
@@ -87,19 +91,3 @@ def _open(folder: Path) -> sqlite3.Connection:
     db = sqlite3.connect(folder / _FILE, timeout=2)
     db.execute("CREATE TABLE IF NOT EXISTS tags (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
     return db
-
-
-def _encoded(value: Tags) -> str:
-    return json.dumps(
-        [[[d.name, d.line, d.kind] for d in value.definitions], dict(value.names), dict(value.words), value.size]
-    )
-
-
-def _decoded(text: str) -> Tags:
-    definitions, names, words, size = cast("list[Any]", json.loads(text))
-    return Tags(
-        definitions=tuple(Definition(str(name), int(line), str(kind)) for name, line, kind in definitions),
-        names={str(name): int(n) for name, n in names.items()},
-        words={str(name): int(n) for name, n in words.items()},
-        size=int(size),
-    )

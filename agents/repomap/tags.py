@@ -9,12 +9,13 @@ by a clock, so the same file always gives the same answer), and a file that cann
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from agents.repomap import languages
 
@@ -25,15 +26,17 @@ SIZE_BYTES_MAX = 300_000
 _DEFINITIONS_MAX = 4_000
 _NAMES_MAX = 20_000
 _NAME_CHARS_MAX = 120
-_STEPS_MIN, _BYTES_PER_STEP = 200, 40  # how often a parser may report progress; honest code needs a step per 150 bytes
+_STEPS_MIN, _BYTES_PER_STEP = 500, 20  # how often a parser may report progress; honest code has 46 bytes a step or more
 _DEPTH_MAX = 64  # definitions nested deeper than that are of no interest
 _MATCHES_IN_FLIGHT = 256
 _IDENTIFIER = re.compile(r"[^\W\d]\w{1,119}")
 # "class Name", "def name", "func (r T) Name(", "sub name", "#define NAME", "message Name {" at the start of a line
 _LOOKS_DEFINED = re.compile(
-    r"^[ \t]{0,12}(?:(?:public|private|protected|internal|static|export|default|abstract|final|async|pub|override|local)[ \t]+){0,4}"
-    r"(?:class|interface|trait|struct|enum|record|module|namespace|object|protocol|message|service|def|fn|func|fun|function|sub|proc"
-    r"|type|macro|#[ \t]*define)[ \t]+(?:\([^()\n]{0,80}\)[ \t]*)?([^\W\d]\w{1,79})",
+    r"^[ \t]{0,12}"
+    r"(?:(?:public|private|protected|internal|static|export|default|abstract|final|async|pub|override|local)[ \t]+){0,4}"
+    r"(?:class|interface|trait|struct|enum|record|module|namespace|object|protocol|message|service"
+    r"|def|fn|func|fun|function|sub|proc|type|macro|#[ \t]*define)[ \t]+"
+    r"(?:\([^()\n]{0,80}\)[ \t]*)?([^\W\d]\w{1,79})",
     re.MULTILINE,
 )
 _HEADING = re.compile(r"^#{1,3}[ \t]+(\S.{0,99})$", re.MULTILINE)
@@ -63,16 +66,51 @@ _DEFINED_WEIGHT = 2
 
 
 def read(path: str, text: str) -> Tags:
-    """Return the tags of `text`, or `NOTHING` where it is too large or not text."""
-    data = text.encode("utf-8", "replace")
-    if len(data) > SIZE_BYTES_MAX or "\0" in text:
-        return NOTHING
-    names = _names(text)
+    """Return the tags of `text` by its grammar, or by the scan where there is none; `NOTHING` where it is not fit to read.
+
+    Runs native code on the text: call it where a crash costs nothing, see `child.py`.
+    """
     known = languages.load(name) if (name := languages.language_of(path)) else None
-    found = _parsed(known, data) if known else None
-    definitions = _scanned(path, text) if found is None else found
+    if known is None or not _is_fit(text):
+        return scan(path, text)
+    found = _parsed(known, text.encode("utf-8", "replace"))
+    return scan(path, text) if found is None else _tags(text, found)
+
+
+def scan(path: str, text: str) -> Tags:
+    """Return the tags of `text` by what looks like a definition, with no native code; `NOTHING` where it is not fit."""
+    return _tags(text, _scanned(path, text)) if _is_fit(text) else NOTHING
+
+
+def _is_fit(text: str) -> bool:
+    small = len(text) <= SIZE_BYTES_MAX and len(text.encode("utf-8", "replace")) <= SIZE_BYTES_MAX
+    return bool(text) and small and "\0" not in text
+
+
+def _tags(text: str, definitions: tuple[Definition, ...]) -> Tags:
+    names = dict(Counter(_IDENTIFIER.findall(text)).most_common(_NAMES_MAX))
     words = _words(names, definitions)
     return Tags(definitions=definitions, names=names, words=words, size=sum(words.values()))
+
+
+def encode(value: Tags) -> str:
+    """Return `value` as one line of JSON."""
+    definitions = [[one.name, one.line, one.kind] for one in value.definitions]
+    return json.dumps([definitions, dict(value.names), dict(value.words), value.size])
+
+
+def decode(text: str) -> Tags | None:
+    """Return what `encode` wrote, or None where it is anything else."""
+    try:
+        definitions, names, words, size = cast("list[Any]", json.loads(text))
+        return Tags(
+            definitions=tuple(Definition(str(name), int(line), str(kind)) for name, line, kind in definitions),
+            names={str(name): int(n) for name, n in names.items()},
+            words={str(word): int(n) for word, n in words.items()},
+            size=int(size),
+        )
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _words(names: Mapping[str, int], definitions: Sequence[Definition]) -> dict[str, int]:
@@ -84,10 +122,6 @@ def _words(names: Mapping[str, int], definitions: Sequence[Definition]) -> dict[
         for stem in stems(definition.name):
             words[stem] += _DEFINED_WEIGHT
     return dict(words)
-
-
-def _names(text: str) -> Mapping[str, int]:
-    return dict(Counter(_IDENTIFIER.findall(text)).most_common(_NAMES_MAX))
 
 
 def _parsed(known: tuple[Language, Query], data: bytes) -> tuple[Definition, ...] | None:
@@ -115,13 +149,19 @@ def _tree(language: Language, data: bytes) -> Tree | None:
 
     steps, most = 0, _STEPS_MIN + len(data) // _BYTES_PER_STEP
 
+    def piece(offset: int, _point: object) -> bytes:
+        return data[offset : offset + 65_536]
+
     def go_on(_offset: int, _error: bool) -> bool:
         nonlocal steps
         steps += 1
         return steps > most  # true stops it
 
     parser: Any = Parser(language)
-    return parser.parse(lambda offset, _point: data[offset : offset + 65_536], progress_callback=go_on)
+    try:
+        return parser.parse(piece, progress_callback=go_on)
+    except ValueError:  # how the library says that it was stopped
+        return None
 
 
 def _scanned(path: str, text: str) -> tuple[Definition, ...]:

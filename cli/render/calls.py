@@ -26,7 +26,8 @@ def call_lines(calls: Sequence[Mapping[str, Any]], cells: int, *, full: bool = F
         same = _shared(before, messages)
         if same:
             yield f"  (the {same} messages before are as in the last turn)"
-        for message in messages[same:]:
+        said_before = same > 0 and text(messages[same], "role") == "assistant" if same < len(messages) else False
+        for message in messages[same + said_before :]:  # the reply of the last turn was shown there
             yield from _message(message, cells, full=full)
         yield from _reply(call, cells, full=full)
         yield ""
