@@ -22,7 +22,8 @@ class Ranked:
 def draw(ranked: Sequence[Ranked], budget_tokens: int, count: Callable[[str], int]) -> str:
     """Return the map: each path, under it numbered definition lines, and at the end what was left out.
 
-    A map that would be over `budget_tokens` shows fewer lines of each file first, and then fewer files.
+    A map that would be over `budget_tokens` shows fewer lines of each file first, and then fewer files; it is empty where
+    not even the note fits.
     """
     budget = budget_tokens - _NOTE_TOKENS
     chosen = list[str]()
@@ -32,7 +33,8 @@ def draw(ranked: Sequence[Ranked], budget_tokens: int, count: Callable[[str], in
             break
     left = len(ranked) - len(chosen)
     note = [f"[{left} more files are not in this map; list_files and search find them]"] if left else []
-    return "\n".join([*chosen, *note])
+    text = "\n".join([*chosen, *note])
+    return text if count(text) <= budget_tokens else ""
 
 
 def _fill(ranked: Sequence[Ranked], level: int, budget: int, count: Callable[[str], int]) -> list[str]:

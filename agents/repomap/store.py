@@ -41,6 +41,12 @@ def tags_of(files: Mapping[str, str], folder: Path | None = None) -> dict[str, T
     return {path: known[key] for path, key in keys.items()}
 
 
+def forget() -> None:
+    """Drop what is kept in memory."""
+    with _lock:
+        _kept.clear()
+
+
 def _key(path: str, text: str) -> str:
     kind = languages.language_of(path) or path.rpartition(".")[2].lower()
     return hashlib.sha256(f"{VERSION}\0{kind}\0{text}".encode("utf-8", "replace")).hexdigest()
@@ -65,7 +71,7 @@ def _load(folder: Path, keys: list[str]) -> dict[str, Tags]:
     try:
         with closing(_open(folder)) as db:
             rows = [row for key in keys for row in db.execute("SELECT key, value FROM tags WHERE key = ?", (key,))]
-    except (sqlite3.Error, OSError):
+    except (sqlite3.Error, OSError, ValueError):  # ValueError: a folder whose name cannot be one
         return {}
     decoded = {str(key): tags.decode(value) for key, value in rows}
     return {key: found for key, found in decoded.items() if found is not None}
@@ -79,7 +85,7 @@ def _save(folder: Path, found: Mapping[str, Tags]) -> None:
     except sqlite3.DatabaseError as error:
         if not isinstance(error, sqlite3.OperationalError):  # not a database any more: the next map starts it anew
             (folder / _FILE).unlink(missing_ok=True)
-    except OSError:
+    except (OSError, ValueError):
         return
 
 

@@ -1,7 +1,7 @@
 """Read what one file defines and which names it uses: a grammar finds definitions, a cheap scan stands in for one.
 
 A use is any mention of a name. Grammars know calls and types too, but ranking by those found fewer of the files that
-commits changed (88 of 106 against 90, on the sample that `tandem bench map` keeps for tuning).
+commits changed (88 of 106 against 90, on the sample with shift 1 of `bench/map.py`).
 
 Files are untrusted: their size is bounded, a parser that works too long is stopped after a number of its own steps (never
 by a clock, so the same file always gives the same answer), and a file that cannot be parsed is scanned instead.
@@ -125,7 +125,7 @@ def _words(names: Mapping[str, int], definitions: Sequence[Definition]) -> dict[
 
 
 def _parsed(known: tuple[Language, Query], data: bytes) -> tuple[Definition, ...] | None:
-    """Return the definitions that the grammar sees, in order of lines, or None where it gives up."""
+    """Return the definitions that the grammar sees, in order, or None where it gives up."""
     from tree_sitter import QueryCursor
 
     language, query = known
@@ -134,14 +134,15 @@ def _parsed(known: tuple[Language, Query], data: bytes) -> tuple[Definition, ...
         return None
     cursor = QueryCursor(query, match_limit=_MATCHES_IN_FLIGHT)
     cursor.set_max_start_depth(_DEPTH_MAX)
-    found: dict[tuple[int, str], Definition] = {}
+    found: dict[tuple[int, str], tuple[int, Definition]] = {}
     for _, captured in cursor.matches(tree.root_node):
         kind = next((label for label in captured if label.startswith("definition.")), "")
         for node in captured.get("name", []) if kind else []:
             name = (node.text or b"")[:_NAME_CHARS_MAX].decode("utf-8", "replace")
             line = node.start_point[0] + 1
-            found.setdefault((line, name), Definition(name, line, kind.removeprefix("definition.")))
-    return tuple(found[key] for key in sorted(found)[:_DEFINITIONS_MAX])
+            found.setdefault((line, name), (node.start_byte, Definition(name, line, kind.removeprefix("definition."))))
+    ordered = sorted(found.values(), key=lambda one: (one[0], one[1].name))
+    return tuple(definition for _, definition in ordered[:_DEFINITIONS_MAX])
 
 
 def _tree(language: Language, data: bytes) -> Tree | None:
@@ -184,7 +185,7 @@ def stems(name: str) -> tuple[str, ...]:
     return tuple(_stem(part.lower()) for part in _PARTS.findall(name) if len(part) > 1)
 
 
-_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d{2,}")
+_PARTS = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d{2,}")
 
 
 def _stem(word: str) -> str:

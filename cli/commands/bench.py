@@ -43,7 +43,9 @@ def bench(
 
 def _map(repo: str | None, commits: int, as_json: bool) -> None:
     if not repo:
-        raise BadInput("`tandem bench map` needs a history to measure on; give --repo with a checkout or a Git directory")
+        raise BadInput(
+            "`tandem bench map` needs a history to measure on; give --repo with a checkout or a Git directory"
+        )
     module: Any = importlib.import_module("bench.map")
     found: dict[str, Any] = module.run(Path(repo), commits)
     if not as_json:
