@@ -1,6 +1,8 @@
 """The ranked map of a repository: which files a task is likely about, and what they define.
 
-Pure: files come in as text, a map goes out as text. What is costly, reading tags, is kept by content hash.
+Files come in as text, a map goes out as text. What is costly, reading tags, is kept by content hash, and the native code
+that does it runs in a child process. The same input gives the same map; the one exception is a file made to make a parser
+hang or crash, where the child's limits decide whether it is parsed or scanned.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def rank(
     focus: Sequence[str] = (),
     cache: Path | None = None,
 ) -> list[Ranked]:
-    """Return the files of `all_paths` for `task`, the likeliest first; the same input always gives the same list.
+    """Return the files of `all_paths` for `task`, the likeliest first; ties go by path.
 
     Args:
         files: path -> text of the files that may be read; what is larger than 300 KB, and where all together is more

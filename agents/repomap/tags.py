@@ -3,8 +3,9 @@
 A use is any mention of a name. Grammars know calls and types too, but ranking by those found fewer of the files that
 commits changed (88 of 106 against 90, on the sample with shift 1 of `bench/map.py`).
 
-Files are untrusted: their size is bounded, a parser that works too long is stopped after a number of its own steps (never
-by a clock, so the same file always gives the same answer), and a file that cannot be parsed is scanned instead.
+Files are untrusted: their size is bounded, and a parser that works too long is stopped after a number of its own steps, not
+by a clock, so that the same file gives the same answer. What gets past that, the limits in `child.py` and `reader.py` hold.
+A file that cannot be parsed is scanned instead.
 """
 
 from __future__ import annotations
