@@ -31,6 +31,9 @@ from tandem.types import Json, Message, Reply, Tool, ToolCall
 RESERVE_TOKENS = 512  # the chat template's own tokens, and what the estimate gets wrong
 _TURN_TOKENS_MIN = 1024  # less room than this, and another turn is not worth beginning
 _RESULT_SHARE = 3  # one result takes at most this part of the room there is
+_RESULT_TOKENS_MIN = 64
+_FIRST = 2  # the system prompt and what the persona is shown
+_WORDS_TOKENS = 2048  # for the words that end a call, and, once more, for a reply that could not be used
 _CALLS_A_TURN = 16
 _TOKENS_PER_STEP = 2048  # a call may write this much for each of its turns, on average
 
@@ -132,7 +135,7 @@ async def work(
     watch = Watch()
     while True:
         if ended := _spent(talk, persona, bounds):
-            return await _stopped(talk, persona, ask, leaves, *ended)
+            return await _stopped(talk, persona, bounds, ask, leaves, *ended)
         reply = await ask(tuple(talk.messages), None, tools)
         talk.turns, talk.written = talk.turns + 1, talk.written + _tokens_of(reply, count)
         talk.seconds += reply.total_ms / 1000
@@ -141,7 +144,7 @@ async def work(
             return Worked(value=value, turns=talk.turns, repairs=tuple(talk.repairs))
         judged = watch.look(turn)
         if judged.action == "end":
-            return await _stopped(talk, persona, ask, leaves, judged.failure, judged.words)
+            return await _stopped(talk, persona, bounds, ask, leaves, judged.failure, judged.words)
         if judged.action == "nudge":
             talk.add(Message(role="user", content=judged.words))
 
@@ -235,10 +238,12 @@ async def _use(
     value: ReplyModel | None = None
     for call in calls:
         room = max(_room(talk, persona, bounds) - _TURN_TOKENS_MIN // 2, 0)
-        if call.name == FINISH:
+        if room <= _RESULT_TOKENS_MIN and call.name != FINISH:
+            used = Used(text="Not done: there is no room left to answer.", failed=True)
+        elif call.name == FINISH:
             used, value = _finish(call, persona, [one.failed for one in done])
         else:
-            used = await toolbox.use(call, max(room // _RESULT_SHARE, 64), talk.count)
+            used = await toolbox.use(call, max(room // _RESULT_SHARE, _RESULT_TOKENS_MIN), talk.count)
         talk.seconds += used.seconds
         done.append(used)
         on_used(call, used)
@@ -282,7 +287,7 @@ def _reminder(reply: Reply) -> str:
 
 
 async def _stopped(
-    talk: _Talk, persona: Persona, ask: Ask, leaves: ReplyModel | None, failure: str, why: str
+    talk: _Talk, persona: Persona, bounds: Bounds, ask: Ask, leaves: ReplyModel | None, failure: str, why: str
 ) -> Worked:
     """Return what there is; where the worktree does not hold it, ask once more, without tools.
 
@@ -293,10 +298,22 @@ async def _stopped(
     if leaves is not None:
         return Worked(value=leaves, failure=failure, why=why, turns=talk.turns, repairs=repairs)
     words = f"Stop here: {why}. Hand over what you have now: one JSON object that follows the schema, no tool call."
-    asked = (*talk.messages, Message(role="user", content=words))
+    asked = (*_that_fit(talk, persona, bounds), Message(role="user", content=words))
     try:
         spoken = await repaired(persona, asked, lambda messages, schema: ask(messages, schema, ()))
     except BadReply as error:
         raise BadReply(f"the {persona.title}'s work ended ({failure}: {why}), and {error}") from None
     repairs += spoken.repairs
     return Worked(value=spoken.value, failure=failure, why=why, turns=talk.turns, repairs=repairs)
+
+
+def _that_fit(talk: _Talk, persona: Persona, bounds: Bounds) -> list[Message]:
+    """Return the history, without its last messages where the last reply left no room for another."""
+    kept, over = list(talk.messages), _WORDS_TOKENS - _room(talk, persona, bounds)
+    if over <= 0:
+        return kept
+    while len(kept) > _FIRST and over > 0:
+        over -= weigh(kept.pop(), talk.count)
+    while len(kept) > _FIRST and kept[-1].role in ("assistant", "tool"):
+        kept.pop()  # a call without all its answers is no history
+    return kept

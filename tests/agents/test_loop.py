@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from itertools import pairwise
@@ -201,7 +202,7 @@ def test_tests_are_run_by_the_tool_and_by_nothing_else(bench: Bench) -> None:
     assert [len(edits) for edits in bench.tests] == [1]
 
 
-WORDS = st.text(min_size=0, max_size=3000)
+WORDS = st.builds(lambda text, times: text * times, st.text(max_size=60), st.integers(0, 400))
 
 
 def written(text: str) -> Reply:
@@ -228,12 +229,15 @@ LINES = st.one_of(
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(replies=st.lists(LINES, min_size=1, max_size=40))
 def test_no_prompt_is_ever_larger_than_the_context(bench: Bench, replies: list[Reply]) -> None:
-    model, context = Model(*replies), 16384
-    bench.do(model, leaves=Code(), context=context)
-    for messages, _, tools in model.asked:
-        spent = sum(weigh(message, estimate_tokens) for message in messages)
-        spent += sum(estimate_tokens(tool.name + tool.description + str(dict(tool.parameters))) for tool in tools)
-        assert spent + CODER.max_tokens <= context
+    context = 16384
+    for persona, leaves in ((CODER, Code()), (REVIEWER, None)):
+        model = Model(*replies)
+        with contextlib.suppress(BadReply):  # nothing usable was handed over
+            bench.do(model, persona, leaves=leaves, context=context)
+        for messages, _, tools in model.asked:
+            spent = sum(weigh(message, estimate_tokens) for message in messages)
+            spent += sum(estimate_tokens(tool.name + tool.description + str(dict(tool.parameters))) for tool in tools)
+            assert spent + persona.max_tokens <= context
 
 
 @given(st.lists(st.text(min_size=1, max_size=400), min_size=1, max_size=3))
