@@ -7,6 +7,7 @@ all languages; what stands below them is in the task's. What a line of Markdown 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,25 +46,32 @@ _SUGGESTION = re.compile(r"^\s+[-*+]\s+sugges\w*[^:]*:(.*)$", re.IGNORECASE)
 _BOX = re.compile(r"^\s*[-*+]\s+\[([ xX]?)\](.*)$")
 _FIELD = re.compile(r"^(how|for|against)\s*:\s*(.*)$", re.IGNORECASE)
 _BASE = re.compile(r"^\s*[-*+]\s*base:\s*`?([0-9a-f]{7,64})`?\s*$", re.IGNORECASE)
+_FOLDER = re.compile(r"^\s*[-*+]\s*folder:\s*(.*\S)\s*$", re.IGNORECASE)
 _TITLE = re.compile(r"^(?:plan\s*:\s*)?(.*)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanDocument:
-    """What a document says. `base` is the commit it was made for, "" where it names none; `notes` are the lead's."""
+    """What a document says. `base` is the commit it was made for, `folder` the part of the repository, "" where it
+    names none; `notes` are the lead's.
+    """
 
     plan: Plan
     answers: Mapping[str, str]
     task: str
     base: str = ""
+    folder: str = ""
     notes: str = ""
 
 
 # --- writing --------------------------------------------------------------------------------------------------
 
 
-def render(plan: Plan, *, task: str, base: str, answers: Mapping[str, str], language: str) -> str:
-    """Return the document: the plan for `task` at commit `base`, with the lead's `answers` by question."""
+def render(plan: Plan, *, task: str, base: str, answers: Mapping[str, str], language: str, folder: str = "") -> str:
+    """Return the document: the plan for `task` at commit `base`, with the lead's `answers` by question.
+
+    `folder` is the part of the repository it is for, "" for all of it.
+    """
     plan = tidy(plan)
     written: list[tuple[str, list[str]]] = [
         ("Task", fence(block(task), "text")),
@@ -79,9 +87,15 @@ def render(plan: Plan, *, task: str, base: str, answers: Mapping[str, str], lang
         ("Checklist", [line for item in plan.checklist for line in _check_lines(item, answers)]),
     ]
     head = [f"# Plan: {plan.summary}", "", _INTRO.get(language, _INTRO["en"]), "", f"- base: `{base}`"]
+    head += [f"- folder: {_folder_word(folder)}"] if folder else []
     for title, lines in written:
         head += ["", f"## {title}", "", "\n".join(lines).rstrip("\n")] if lines else []
     return "\n".join(head) + "\n"
+
+
+def _folder_word(folder: str) -> str:
+    """Return the folder in backticks; in JSON where its name has something that a line or backticks cannot hold."""
+    return f"`{folder}`" if folder.isprintable() and "`" not in folder else json.dumps(folder)
 
 
 def _option_lines(option: Option) -> list[str]:
@@ -128,7 +142,14 @@ def parse(text: str) -> PlanDocument:
     }
     base = next((found[1] for line in preamble if (found := _BASE.match(line.text))), "")
     notes = body(sections["notes"].lines) if "notes" in sections else ""
-    return PlanDocument(plan=_plan(fields, sections, title), answers=answers, task=task, base=base, notes=notes)
+    return PlanDocument(
+        plan=_plan(fields, sections, title),
+        answers=answers,
+        task=task,
+        base=base,
+        folder=_read_folder(preamble),
+        notes=notes,
+    )
 
 
 def _outline(text: str) -> tuple[Line, dict[str, Part], tuple[Line, ...]]:
@@ -152,6 +173,16 @@ def _outline(text: str) -> tuple[Line, dict[str, Part], tuple[Line, ...]]:
             )
         sections[name] = part
     return Line(number=titles[0].number, text=summary), sections, titles[0].lines
+
+
+def _read_folder(preamble: tuple[Line, ...]) -> str:
+    line, word = next(((line, found[1]) for line in preamble if (found := _FOLDER.match(line.text))), (None, ""))
+    if line is None or not word.startswith('"'):
+        return word.strip("`")
+    try:
+        return str(json.loads(word))
+    except ValueError:
+        raise BadInput(f"line {line.number}: {word[:80]} is no folder; write its name in backticks") from None
 
 
 def _items(part: Part | None) -> list[Line]:

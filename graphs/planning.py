@@ -99,7 +99,9 @@ async def write_plan(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     team, (_, visits) = runtime.context, enter(state, "write_plan")
     task, plan = team.task, Plan.model_validate(state["plan"])
     answers = state.get("plan_answers", {})
-    text = plandoc.render(plan, task=task.text, base=task.base, answers=answers, language=task.language)
+    text = plandoc.render(
+        plan, task=task.text, base=task.base, folder=task.folder, answers=answers, language=task.language
+    )
     if words := block(state.get("plan_remarks", "")):
         text += "\n".join(["", "## Notes", "", *fence(words, "text"), ""])
     message = f"{plan.summary} ({len(answers)} of {len(plan.checklist)} questions answered)"

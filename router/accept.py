@@ -44,6 +44,7 @@ async def accept(body: Mapping[str, Any]) -> tuple[Task, Checkout]:
     if body.get("images"):
         raise BadTask("a picture came with the task, and no vision model is bound; describe in words what it shows")
     check = body.get("check") or (document.plan.check if document else "")
+    folder = body.get("path") or (document.folder if document else "")
     if check:
         parse_command(check)
     checkout = await inspect(body["repo"], body.get("base"), body.get("branch"))
@@ -56,7 +57,7 @@ async def accept(body: Mapping[str, Any]) -> tuple[Task, Checkout]:
         target=checkout.target,
         deliver=checkout.deliver,
         language=detect_language(text),
-        folder=await _folder(checkout, body.get("path") or ""),
+        folder=await _folder(checkout, folder),
         check=check,
         priority=body.get("priority", 1),
         yes=bool(body.get("yes")),
@@ -107,7 +108,7 @@ async def _folder(checkout: Checkout, path: str) -> str:
     outside = path.startswith("/") or folder.startswith("..")
     said = await user_git("cat-file", "-t", f"{checkout.base}:{folder}", checkout=Path(checkout.root), check=False)
     if outside or said.returncode != 0 or said.text != "tree":
-        raise BadTask(f"--path {path!r} is no folder of commit {checkout.base[:10]}; name one relative to its top")
+        raise BadTask(f"{path!r} is no folder of commit {checkout.base[:10]}; name one relative to its top with --path")
     return folder
 
 

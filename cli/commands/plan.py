@@ -50,6 +50,7 @@ class Lead:
 @click.option("--run", "run", metavar="RUN", help="Show the plan that this run made.")
 @click.option("--repo", default=".", show_default="this folder", metavar="PATH", help="The repository it is about.")
 @click.option("--base", metavar="REV", help="Plan for this commit instead of the branch's tip.")
+@click.option("--path", "path", metavar="FOLDER", help="Plan for this part of the repository only.")
 @click.option("--check", "check", metavar="CMD", help="The command that runs the tests; found by itself if not given.")
 @click.option("--out", type=click.Path(), metavar="FILE", help="Write the plan here instead of to standard output.")
 @click.option("--force", is_flag=True, help="Let --out replace a file that is there.")
@@ -82,7 +83,7 @@ def _make(task: str | None, issue: int | None, file: str | None, options: Mappin
         words = issue_text(issue, repo)
     else:
         words = task_text(task, file)
-    given = {key: options[key] for key in ("base", "check", "max_minutes", "yes") if options[key] is not None}
+    given = {key: options[key] for key in ("base", "path", "check", "max_minutes", "yes") if options[key] is not None}
     screen, client = display(as_json=as_json), ensure_router()
     told = submit(client, {"text": words, "repo": str(repo), "plan_only": True, **given}, as_json)
     here = not (options["no_input"] or as_json) and output.at_terminal()

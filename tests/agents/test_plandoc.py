@@ -19,6 +19,7 @@ _PIECES = st.sampled_from(
 )
 TEXTS = st.lists(st.one_of(_PIECES, st.text(max_size=8)), max_size=6).map("".join)
 LISTS = st.lists(TEXTS, max_size=4)
+FOLDERS = st.one_of(st.just(""), st.just("packages/app"), st.text(st.characters(codec="utf-8"), max_size=8))
 OPTIONS = st.lists(
     st.builds(
         lambda name, how, pro, con, best: Option.model_validate(
@@ -108,16 +109,16 @@ def edited(old: str, new: str) -> str:
 
 
 @settings(max_examples=300, deadline=None)
-@given(plan=PLANS, task=TEXTS, answers=LISTS)
-def test_what_is_written_is_read_back(plan: Plan, task: str, answers: list[str]) -> None:
+@given(plan=PLANS, task=TEXTS, answers=LISTS, folder=FOLDERS)
+def test_what_is_written_is_read_back(plan: Plan, task: str, answers: list[str], folder: str) -> None:
     fit = tidy(plan)
     given_answers = {item.question: words for item, words in zip(fit.checklist, answers, strict=False)}
-    text = render(plan, task=f"Do {task}", base="c0ffee00", answers=given_answers, language="en")
+    text = render(plan, task=f"Do {task}", base="c0ffee00", folder=folder, answers=given_answers, language="en")
     found = parse(text)
     assert found.plan == fit
     assert found.answers == {q: " ".join(a.split()) for q, a in read_back(fit, given_answers).items()}
-    assert found.base == "c0ffee00"
-    again = render(found.plan, task=found.task, base=found.base, answers=found.answers, language="en")
+    assert (found.base, found.folder) == ("c0ffee00", folder)
+    again = render(found.plan, task=found.task, base=found.base, folder=folder, answers=found.answers, language="en")
     assert again == text
 
 

@@ -63,7 +63,8 @@ def test_all_of_it_is_one_object(tmp_path: Path) -> None:
 
 
 def test_recorded_calls_are_played_again(tmp_path: Path) -> None:
-    tool = {"name": "read_file", "description": "", "parameters": {"type": "object", "properties": {"path": {"type": "string"}}}}  # fmt: skip
+    parameters = {"type": "object", "properties": {"path": {"type": "string"}}}
+    tool = {"name": "read_file", "description": "", "parameters": parameters}
     messages = [{"role": "system", "content": "s", "tool_calls": [], "tool_call_id": ""}]
     rows: list[str] = []
     for turn in range(1, 6):

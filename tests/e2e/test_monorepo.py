@@ -82,6 +82,17 @@ def test_a_task_for_a_folder_stays_in_it_and_verifies(stack: Stack, tmp_path: Pa
     assert "packages/other" not in shown
 
 
+def test_a_plan_for_a_folder_says_so_and_is_carried_out_there(stack: Stack, tmp_path: Path) -> None:
+    repo, file = moved(sample(tmp_path / "repo")), tmp_path / "plan.md"
+    made = stack.cli("plan", TASK, "--repo", str(repo), "--path", FOLDER, "--out", str(file), "--no-input")
+    assert made.returncode == 0, made.stderr
+    assert f"- folder: `{FOLDER}`" in file.read_text("utf-8")
+    done = stack.cli("run", "--plan", str(file), "--repo", str(repo), "--yes", "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, last["state"]) == (0, "merged"), done.stdout[-2000:]
+    assert stack.wait(last["run"])["task"]["folder"] == FOLDER
+
+
 def test_all_of_it_is_mapped_and_its_own_orders_are_material(stack: Stack, tmp_path: Path) -> None:
     repo = moved(sample(tmp_path / "repo"))
     run = stack.submit(repo, TASK, check=f"python -m unittest discover -s {FOLDER}", yes=True)
