@@ -45,6 +45,8 @@ def fit(name: object, given: object, tools: Sequence[Tool]) -> tuple[str, dict[s
         if value is None and key not in _required(tool):
             continue
         fitted[key] = _typed(value, properties[key], f"{tool.name}'s {key}", repairs)
+        if key == "path":
+            fitted[key] = str(fitted[key]).strip()  # of a tag on its own line
     missing = [key for key in _required(tool) if key not in fitted]
     if missing:
         raise MisfitError(f"{tool.name} needs {', '.join(missing)}")
@@ -57,7 +59,7 @@ def knows(name: object, tools: Sequence[Tool]) -> bool:
 
 
 def _plain(name: str) -> str:
-    return _PREFIX.sub("", name.strip().strip("\"'`")).replace("-", "_").replace(" ", "_").lower()
+    return re.sub(r"[-_ ]", "", _PREFIX.sub("", name.strip().strip("\"'`"))).lower()
 
 
 def _tool(name: object, tools: Sequence[Tool]) -> tuple[Tool, list[str]]:

@@ -15,6 +15,7 @@ from typing import Any, cast
 _MAX = 400_000  # characters; a call with more is refused
 _DEPTH = 60
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_QUOTED = re.compile(_STRING.pattern + r"|'(?:[^'\\]|\\.)*'", re.DOTALL)
 _SMART = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'"})
 _CLOSERS = {"{": "}", "[": "]"}
 _WORDS = {"None": "null", "True": "true", "False": "false"}
@@ -79,16 +80,39 @@ def _opens(text: str, at: int) -> bool:
 
 def _candidates(raw: str) -> list[tuple[str, tuple[str, ...]]]:
     commas = _outside(raw, _without_commas)
+    keys = _outside(_outside(raw, _without_comments), lambda part: _quoted_keys(_without_commas(part)))
     return [
         (raw, ()),
         (commas, ("a trailing comma was dropped",)),
         (_outside(commas, _json_words), ("Python's words were taken for JSON's",)),
+        (keys, ("keys without quotes, or comments, were read",)),
+        (_outside(raw, _commas_between), ("a missing comma was added",)),
+        (_STRING.sub(_literal_backslashes, raw), ("backslashes were taken for themselves",)),
         (raw.translate(_SMART), ("typographic quotes were taken for plain ones",)),
     ]
 
 
 def _without_commas(part: str) -> str:
     return re.sub(r",(\s*[}\]])", r"\1", part)
+
+
+def _without_comments(part: str) -> str:
+    return re.sub(r"(?m)//[^\n]*$|/\*.*?\*/", "", part, flags=re.DOTALL)
+
+
+def _quoted_keys(part: str) -> str:
+    return re.sub(r"([{,]\s*)([A-Za-z_]\w*)(\s*:)", r'\1"\2"\3', part)
+
+
+def _commas_between(part: str) -> str:
+    return part if part.strip() or not part else f",{part}"
+
+
+def _literal_backslashes(found: re.Match[str]) -> str:
+    """Return a string whose backslashes were not escaped, as in a pattern: `\\d+`; as it is where some may have been."""
+    string = found.group().replace("\\'", "'")
+    odd, meant = re.search(r'\\[^"\\/bfnrtu]', string), re.search(r"\\[\\nrtu]", string)
+    return string if meant or not odd else re.sub(r'\\(?!")', r"\\\\", string)
 
 
 def _json_words(part: str) -> str:
@@ -100,10 +124,10 @@ def _python_words(part: str) -> str:
 
 
 def _outside(raw: str, change: Callable[[str], str]) -> str:
-    """Return `raw` with `change` applied to what stands outside double-quoted strings."""
+    """Return `raw` with `change` applied to what stands outside strings, JSON's and Python's."""
     parts: list[str] = []
     at = 0
-    for string in _STRING.finditer(raw):
+    for string in _QUOTED.finditer(raw):
         parts += [change(raw[at : string.start()]), string.group()]
         at = string.end()
     return "".join([*parts, change(raw[at:])])

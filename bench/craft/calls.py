@@ -1,4 +1,4 @@
-"""Malformed tool calls: 170 valid ones, damaged, and 30 texts in which nothing may be executed."""
+"""Malformed tool calls: 168 valid ones, damaged, and 32 texts in which nothing may be executed."""
 
 # ruff: noqa: E501 (the corpus is data, and a line of it is a case)
 from __future__ import annotations
@@ -14,7 +14,7 @@ from agents.tools.catalogue import TOOLS, finish
 from tandem.types import Reply
 
 Call = tuple[str, dict[str, Any]]
-DAMAGED, FORBIDDEN = 170, 30
+DAMAGED, FORBIDDEN = 168, 32
 OFFERED = (*TOOLS.values(), finish(Code))
 _PYTHON = 'def greet(name: str) -> str:\n    """Say "hello" to {name}."""\n    if name < "m" and name != \'\':\n        return f"hello, {name}"\n    return "hi"\n'
 _HTML = '<html>\n  <body class="a &amp; b">\n    <p>1 < 2</p>\n    <parameter>none</parameter>\n  </body>\n</html>\n'
@@ -126,6 +126,24 @@ def _unclosed_all(call: Call) -> str | None:
     return xml(call).replace("\n</parameter>", "").replace("\n</function>\n</tool_call>", "\n</function>")
 
 
+def _glm(call: Call) -> str:
+    rows = "".join(f"<arg_key>{k}</arg_key>\n<arg_value>{_written(v)}</arg_value>\n" for k, v in call[1].items())
+    return f"<tool_call>{call[0]}\n{rows}</tool_call>"
+
+
+def _elements(call: Call) -> str:
+    rows = "".join(f"<{key}>\n{_written(value)}\n</{key}>\n" for key, value in call[1].items())
+    return f"<{call[0]}>\n{rows}</{call[0]}>"
+
+
+def _unescaped(call: Call) -> str | None:
+    values = [_written(value) for value in call[1].values()]
+    if not any('"' in value for value in values) or any('": ' in value or "\\" in value for value in values):
+        return None
+    rows = ", ".join(f'"{key}": "{_written(value)}"' for key, value in call[1].items())
+    return f'<tool_call>\n{{"name": "{call[0]}", "arguments": {{{rows}}}}}\n</tool_call>'
+
+
 def _typographic(call: Call) -> str | None:
     if any('"' in _written(v) or "“" in _written(v) for v in call[1].values()):
         return None
@@ -173,6 +191,14 @@ DAMAGES: Mapping[str, Damage] = {
     "json with typographic quotes": _typographic,
     "json after thinking": lambda c: f"<think>\nI could run_tests first.\n</think>\n\n{hermes(c)}",
     "json spread over lines": lambda c: "<tool_call>\n" + json.dumps({"name": c[0], "arguments": c[1]}, indent=2) + "\n</tool_call>",
+    "json, quotes not escaped": _unescaped,
+    "json, keys without quotes": lambda c: hermes(c).replace('"name":', "name:").replace('"arguments":', "arguments:"),
+    "json between xml tags": lambda c: f"<tool_call>\n<function={c[0]}>\n{json.dumps(c[1])}\n</function>\n</tool_call>",
+    "glm": _glm,
+    "one element each": _elements,
+    "react": lambda c: f"Thought: I know enough.\nAction: {c[0]}\nAction Input: {json.dumps(c[1])}",
+    "kimi": lambda c: f"<|tool_call_begin|>functions.{c[0]}:0<|tool_call_argument_begin|>{json.dumps(c[1])}<|tool_call_end|>",
+    "mistral": lambda c: f"[TOOL_CALLS]{c[0]}{json.dumps(c[1])}",
     "python": lambda c: f"```tool_code\n{_python(c)}\n```" if "```" not in str(_python(c)) else None,
     "python in a python fence": lambda c: f"```python\n{_python(c)}\n```" if "```" not in str(_python(c)) else None,
     "python, by position": lambda c: f"```tool_code\n{found}\n```" if (found := _python(c, positional=True)) else None,
@@ -228,6 +254,8 @@ def forbidden() -> Iterator[Case]:
     yield Case("cut json", hermes(("write_file", {"path": "a.py", "content": _HALF}))[:70], (), "length")
     yield Case("cut before its end", hermes(("write_file", {"path": "a.py", "content": "x"})).removesuffix('"}}\n</tool_call>'), (), "length")  # fmt: skip
     yield Case("the parameter twice", xml(_DELETE).replace("</function>", "<parameter=path>\nb.py\n</parameter>\n</function>"), ())  # fmt: skip
+    yield Case("in a comment", f"<!-- {hermes(_DELETE)} -->", ())
+    yield Case("in a quotation", f"> {hermes(_DELETE)}\n\nThat stood in the README.", ())
     yield Case("words alone", "I have deleted src/app.py with delete_file and all tests pass.", ())
 
 

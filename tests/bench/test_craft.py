@@ -8,16 +8,26 @@ from pathlib import Path
 import pytest
 
 from agents.tools import edits
+from agents.tools.calls import read_calls
 from bench.craft import calls, recorded, transcripts
 from bench.craft import edits as near_misses
 from bench.craft import run as play_all
 from tandem.errors import BadInput
+from tandem.types import Reply
 
 
 def test_malformed_calls_are_recovered_and_none_is_wrongly_executed() -> None:
     found = calls.play()
     assert (found["cases"], found["wrongly_executed"]) == (200, 0), found["wrong"]
     assert found["recovered_share"] >= 0.95, found["lost"]
+
+
+def test_every_damage_to_every_call_has_one_reading() -> None:
+    for name, damage in calls.DAMAGES.items():
+        for call in calls.CALLS:
+            text = damage(call)
+            made = read_calls(Reply(text=text), calls.OFFERED).calls if text else ()
+            assert text is None or [(one.name, dict(one.arguments)) for one in made] == [call], name
 
 
 def test_near_miss_edits_are_applied_rightly_or_refused() -> None:
@@ -33,10 +43,10 @@ def test_every_loop_ends_within_three_repeats_and_honest_work_is_left_alone() ->
 
 
 def test_the_corpora_notice_a_parser_that_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agents.tools import textcalls
+    from agents.tools.textcalls import quoting
 
-    monkeypatch.setattr(textcalls, "_quoted", lambda _text, _at: False)
-    monkeypatch.setattr(textcalls, "_inline", lambda _text, _at: False)
+    monkeypatch.setattr(quoting, "announced_as_example", lambda _text, _since, _at: False)
+    monkeypatch.setattr(quoting, "inline", lambda _text, _at: False)
     assert calls.play()["wrongly_executed"] >= 5
 
 
