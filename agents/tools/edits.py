@@ -76,11 +76,19 @@ def _exact(text: str, old: str, new: str, path: str) -> Edited | None:
         at = [text.count("\n", 0, found.start()) + 1 for found in re.finditer(re.escape(old), text)]
         raise BadReply(_several(path, at))
     if count == 1:
-        line = text.count("\n", 0, text.index(old)) + 1
+        at = text.index(old)
+        line = text.count("\n", 0, at) + 1
+        if _cuts_a_word(text, at, at + len(old)):
+            raise BadReply(f"old stands in {path} only inside a longer word, at line {line}; give the whole line")
         if "\r\n" in text and "\r\n" not in old and "\n" not in old:  # a piece of one line; new may have several
             new = re.sub(r"(?<!\r)\n", "\r\n", new) if _ending(text) == "\r\n" else new
         return Edited(text=text.replace(old, new, 1), how=f"replaced {_lines(line, old)}")
     return None
+
+
+def _cuts_a_word(text: str, start: int, end: int) -> bool:
+    """Return whether a piece begins or ends in the middle of a word: `x = 1` in `max = 10` is another thing."""
+    return any(re.fullmatch(r"\w\w", text[max(at - 1, 0) : at + 1]) for at in (start, end))
 
 
 def _several(path: str, at: list[int]) -> str:

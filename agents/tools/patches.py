@@ -187,6 +187,9 @@ def _edited(file: _File, read: Read) -> Edit:
     if there is None:
         raise BadReply(f"the patch changes {file.path}, which does not exist; list_files shows what there is")
     if file.kind == "delete":
+        gone = {line.strip() for hunk in file.hunks for line in hunk.old}
+        if gone - {line.strip() for line in there.splitlines()}:
+            raise BadReply(f"the patch deletes {file.path}, but its lines are others; use delete_file")
         return Edit(path=file.path, content=None)
     return Edit(path=file.path, content=_applied(file, there))
 

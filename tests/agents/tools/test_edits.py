@@ -70,6 +70,7 @@ def test_a_line_copied_with_a_slip_is_kept_as_the_file_has_it() -> None:
         ("return 2", "return 2", "the same"),
         ("class A:\n    ...\n    def g(self):", "class B:", "leaves lines out"),
         ("def h(self):\n    pass", "x", "old is not in"),
+        ("ass A:", "ass B:", "inside a longer word, at line"),
         ("        return 4", "        return 2", "there already"),
         ("    def f(self, x):\n        if x:\n            return 1\n        return 22\n\n    def g(self):", "x", "not in"),
     ],

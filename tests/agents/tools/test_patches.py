@@ -58,6 +58,7 @@ def test_the_same_lines_twice_are_told_apart_by_the_stated_line_or_refused() -> 
         ("diff --git a/x b/x\nGIT binary patch\nliteral 1\n", "binary"),
         ("--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-one\n+1\n@@ -9 +9 @@\n-gone\n+x\n", "hunk 2"),
         ("@@ -1 +1 @@\n-one\n+1\n", "before any file name"),
+        ("--- a/a.py\n+++ /dev/null\n@@ -1 +0,0 @@\n-another\n", "its lines are others"),
     ],
 )
 def test_what_does_not_apply_whole_is_refused(patch: str, why: str) -> None:
