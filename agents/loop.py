@@ -208,10 +208,9 @@ async def _take(
             talk.add(Message(role="user", content=_reminder(reply)))
         return Turn(text=reply.text, tree=await toolbox.tree()), value
     talk.add(Message(role="assistant", content=reply.text, tool_calls=calls if native else ()))
-    used, value = await _use(talk, calls, persona, toolbox, bounds, on_used, native=native)
-    if value is None:
-        for problem in read.problems:
-            talk.add(Message(role="user", content=f"A tool call could not be understood: {problem}"))
+    used, value = await _use(talk, calls, persona, toolbox, bounds, on_used, native=native, lost=bool(read.problems))
+    for problem in read.problems:
+        talk.add(Message(role="user", content=f"A tool call could not be understood: {problem}"))
     turn = Turn(
         calls=calls,
         results=tuple(one.text for one in used),
@@ -232,8 +231,12 @@ async def _use(
     on_used: OnUsed,
     *,
     native: bool,
+    lost: bool,
 ) -> tuple[list[Used], ReplyModel | None]:
-    """Do the calls in order and answer each; `finish` counts when everything beside it went well."""
+    """Do the calls in order and answer each; `finish` counts when everything beside it went well.
+
+    `lost` says that the reply held another call that nobody could read.
+    """
     done: list[Used] = []
     value: ReplyModel | None = None
     for call in calls:
@@ -241,7 +244,7 @@ async def _use(
         if room <= _RESULT_TOKENS_MIN and call.name != FINISH:
             used = Used(text="Not done: there is no room left to answer.", failed=True)
         elif call.name == FINISH:
-            used, value = _finish(call, persona, [one.failed for one in done])
+            used, value = _finish(call, persona, [lost, *(one.failed for one in done)])
         else:
             used = await toolbox.use(call, max(room // _RESULT_SHARE, _RESULT_TOKENS_MIN), talk.count)
         talk.seconds += used.seconds
@@ -253,7 +256,7 @@ async def _use(
 
 def _finish(call: ToolCall, persona: Persona, failed: Sequence[bool]) -> tuple[Used, ReplyModel | None]:
     if any(failed):
-        return Used(text="Not taken: a call before it failed. Look at its answer first.", failed=True), None
+        return Used(text="Not taken: another call of this reply failed. Look at its answer first.", failed=True), None
     try:
         value = persona.reply.model_validate(storable(cast("Any", dict(call.arguments))))
     except ValidationError as error:

@@ -190,6 +190,17 @@ def test_finish_beside_a_call_that_failed_is_not_taken(bench: Bench) -> None:
     assert bench.do(Model(both, FINISH)).turns == 2
 
 
+def test_finish_beside_a_call_that_nobody_could_read_is_not_taken(bench: Bench) -> None:
+    lost = (
+        textual("finish", note="all done").text + '\n<tool_call>\n{"name": "write_file", "arguments": {"path": "a.py"'
+    )
+    model = Model(Reply(text=lost), FINISH)
+    assert bench.do(model).turns == 2
+    said = [message.content for message in model.asked[1][0][-2:]]
+    assert "Not taken" in said[0]
+    assert "could not be understood" in said[1]
+
+
 def test_finish_with_wrong_fields_is_answered_with_what_is_wrong(bench: Bench) -> None:
     model = Model(native("finish", verdict="perfect"), native("finish", verdict="approve", findings=[]))
     worked = bench.do(model, REVIEWER)
