@@ -176,8 +176,10 @@ def _text(file: Path) -> str:
         if len(raw) > BYTES_MAX:
             raise BadPersona(f"{file} has {len(raw):,} bytes and may have {BYTES_MAX:,}; make it shorter")
         return raw.decode().replace("\r\n", "\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadPersona(f"cannot read the persona {file}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise BadPersona(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise BadPersona(f"cannot read the persona {file}: {error.strerror}") from error
 
 
 def _must_be_private(file: Path) -> None:

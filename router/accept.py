@@ -102,10 +102,10 @@ async def _folder(checkout: Checkout, path: str) -> str:
     Raises:
         BadTask: The base has no such folder.
     """
-    folder = os.path.normpath(path).strip("/") if path.strip("/. ") else ""
-    if not folder:
+    folder = os.path.normpath(path.strip() or ".").rstrip("/")
+    if folder == ".":
         return ""
-    outside = path.startswith("/") or folder.startswith("..")
+    outside = folder.startswith(("/", "..")) or not folder
     said = await user_git("cat-file", "-t", f"{checkout.base}:{folder}", checkout=Path(checkout.root), check=False)
     if outside or said.returncode != 0 or said.text != "tree":
         raise BadTask(f"{path!r} is no folder of commit {checkout.base[:10]}; name one relative to its top with --path")

@@ -107,6 +107,6 @@ def test_all_of_it_is_mapped_and_its_own_orders_are_material(stack: Stack, tmp_p
 
 def test_a_folder_that_is_not_there_is_refused_before_anything_runs(stack: Stack, tmp_path: Path) -> None:
     repo = moved(sample(tmp_path / "repo"))
-    for path in ("packages/none", "../repo", "/etc", "AGENTS.md"):
+    for path in ("packages/none", "../repo", "../..", "..", "/", "/etc", "AGENTS.md"):
         status, body = stack.call("POST", "/v1/runs", {"repo": str(repo), "text": TASK, "path": path})
         assert (status, body["error"]["class"]) == (400, "BadTask"), body
