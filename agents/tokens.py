@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from agents.context import Count, estimate_tokens
 from tandem.errors import BadConfig
@@ -20,11 +21,11 @@ def counter(file: str) -> Count:
     if not file:
         return estimate_tokens
     try:
-        from tokenizers import Tokenizer
+        tokenizers: Any = importlib.import_module("tokenizers")  # by name: it is optional, for the type checker too
     except ImportError:
         raise BadConfig(f"counting with {file} needs the package `tokenizers`; install it, or leave it empty") from None
     try:
-        tokenizer: Any = cast("Any", Tokenizer).from_file(str(Path(file).expanduser()))
+        tokenizer = tokenizers.Tokenizer.from_file(str(Path(file).expanduser()))
     except Exception as error:  # the library raises bare Exception
         raise BadConfig(
             f"cannot read the tokenizer {file}: {error}; name a tokenizer.json, or leave it empty"
