@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from agents.call import repaired
 from agents.context import Count, Section, build
 from agents.failures import Failure
+from agents.marks import free
 from agents.parse import parse, storable
 from agents.personas import Persona
 from agents.replies import ReplyModel
@@ -198,26 +199,30 @@ async def _take(
 ) -> tuple[Turn, ReplyModel | None]:
     """Put a reply into the history, do what it asks for, and return the turn, or what was handed over."""
     read = read_calls(reply, talk.tools)
-    calls = read.calls[:_CALLS_A_TURN]
+    calls, problems = read.calls[:_CALLS_A_TURN], list(read.problems)
+    if surplus := len(read.calls) - len(calls):
+        problems.append(
+            f"the last {surplus} of {len(read.calls)} calls were not done; make at most {_CALLS_A_TURN} at once"
+        )
     talk.repairs += read.repairs
     native = bool(reply.tool_calls)
-    if not calls and not read.problems:
+    if not calls and not problems:
         value = _typed(reply, persona)
         talk.add(Message(role="assistant", content=reply.text))
         if value is None:
             talk.add(Message(role="user", content=_reminder(reply)))
         return Turn(text=reply.text, tree=await toolbox.tree()), value
     talk.add(Message(role="assistant", content=reply.text, tool_calls=calls if native else ()))
-    used, value = await _use(talk, calls, persona, toolbox, bounds, on_used, native=native, lost=bool(read.problems))
-    for problem in read.problems:
-        talk.add(Message(role="user", content=f"A tool call could not be understood: {problem}"))
+    used, value = await _use(talk, calls, persona, toolbox, bounds, on_used, native=native, lost=bool(problems))
+    for problem in problems:
+        talk.add(Message(role="user", content=f"A tool call was not carried out: {problem}"))
     turn = Turn(
         calls=calls,
         results=tuple(one.text for one in used),
         failed=tuple(one.failed for one in used),
         text=read.text,
         tree=await toolbox.tree(),
-        problems=read.problems,
+        problems=tuple(problems),
     )
     return turn, value
 
@@ -233,25 +238,26 @@ async def _use(
     native: bool,
     lost: bool,
 ) -> tuple[list[Used], ReplyModel | None]:
-    """Do the calls in order and answer each; `finish` counts when everything beside it went well.
+    """Do the calls in order and answer each, `finish` last: it counts when everything beside it went well.
 
-    `lost` says that the reply held another call that nobody could read.
+    `lost` says that the reply held another call that was not done. The answers come one for each of `calls`, in order.
     """
-    done: list[Used] = []
+    answers: dict[int, Used] = {}
     value: ReplyModel | None = None
-    for call in calls:
+    for at in sorted(range(len(calls)), key=lambda at: (calls[at].name == FINISH, at)):
+        call = calls[at]
         room = max(_room(talk, persona, bounds) - _TURN_TOKENS_MIN // 2, 0)
-        if room <= _RESULT_TOKENS_MIN and call.name != FINISH:
+        if call.name == FINISH:
+            used, value = _finish(call, persona, [lost, *(one.failed for one in answers.values())])
+        elif room <= _RESULT_TOKENS_MIN:
             used = Used(text="Not done: there is no room left to answer.", failed=True)
-        elif call.name == FINISH:
-            used, value = _finish(call, persona, [lost, *(one.failed for one in done)])
         else:
             used = await toolbox.use(call, max(room // _RESULT_SHARE, _RESULT_TOKENS_MIN), talk.count)
         talk.seconds += used.seconds
-        done.append(used)
+        answers[at] = used
         on_used(call, used)
         talk.add(_answer(call, used, native=native))
-    return done, value
+    return [answers[at] for at in range(len(calls))], value
 
 
 def _finish(call: ToolCall, persona: Persona, failed: Sequence[bool]) -> tuple[Used, ReplyModel | None]:
@@ -269,7 +275,8 @@ def _answer(call: ToolCall, used: Used, *, native: bool) -> Message:
     """Return a tool's answer: in the form of the server's own, or as text where the call was text."""
     if native:
         return Message(role="tool", content=used.text, tool_call_id=call.id)
-    return Message(role="user", content=f"<tool_response>\n{used.text}\n</tool_response>")
+    mark = free("tool_response", used.text)
+    return Message(role="user", content=f"<{mark}>\n{used.text}\n</{mark}>")
 
 
 def _typed(reply: Reply, persona: Persona) -> ReplyModel | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -19,6 +19,7 @@ from tandem.errors import BadReply
 _THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # before the reply; inside it, it is content
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 # JSON that a language model wrote may hold what no text file should: unpaired surrogates and the zero character.
+_DEPTH_MAX = 60
 _UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 
 
@@ -59,15 +60,21 @@ def _problem(item: Any) -> str:
     return f"{where}: {item['msg']}"
 
 
-def storable(value: Any) -> Any:
-    """Return JSON without what no text file should hold: unpaired surrogates and zero characters."""
+def storable(value: Any, depth: int = _DEPTH_MAX) -> Any:
+    """Return JSON without what no text file should hold: unpaired surrogates and zero characters.
+
+    Raises:
+        BadReply: It is nested deeper than `depth`.
+    """
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
+    if not isinstance(value, list | dict):
+        return value
+    if not depth:
+        raise BadReply(f"the JSON is nested more than {_DEPTH_MAX} deep; write it plainly")
     if isinstance(value, list):
-        return [storable(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, dict):
-        return {str(key): storable(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return value
+        return [storable(item, depth - 1) for item in cast("list[Any]", value)]
+    return {str(storable(str(key))): storable(item, depth - 1) for key, item in cast("dict[Any, Any]", value).items()}
 
 
 def _json_part(text: str) -> tuple[str, tuple[str, ...]]:

@@ -89,12 +89,12 @@ def parse(text: str, source: str) -> Persona:
         raise BadPersona(f"{source}: a persona is front matter between two lines of '---' and then its prompt")
     try:
         fields = _FrontMatter.model_validate(yaml.safe_load(head))
-    except yaml.YAMLError as error:
-        raise BadPersona(f"{source}: the front matter is not YAML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "front matter"
-        raise BadPersona(f"{source}: {where} = {first.get('input')!r}: {first['msg']}") from error
+        raise BadPersona(f"{source}: {where} = {str(first.get('input'))[:80]!r}: {first['msg']}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, too many digits, brackets
+        raise BadPersona(f"{source}: the front matter is not YAML: {error}") from error
     if fields.reply not in BY_NAME:
         raise BadPersona(f"{source}: reply = {fields.reply!r}; it must be one of {', '.join(BY_NAME)}")
     unknown = [tool for tool in fields.tools if tool not in (*TOOLS, FINISH)]
@@ -172,9 +172,12 @@ def _named(name: str, file: Path, text: str) -> Persona:
 
 def _text(file: Path) -> str:
     try:
-        raw = file.read_bytes()
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise BadPersona(f"{file} is no file")
+        with file.open("rb") as opened:
+            raw = opened.read(BYTES_MAX + 1)
         if len(raw) > BYTES_MAX:
-            raise BadPersona(f"{file} has {len(raw):,} bytes and may have {BYTES_MAX:,}; make it shorter")
+            raise BadPersona(f"{file} has more bytes than the {BYTES_MAX:,} it may have; make it shorter")
         return raw.decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise BadPersona(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
@@ -186,8 +189,8 @@ def _must_be_private(file: Path) -> None:
     """Refuse a file that somebody else could have written: it speaks with the person's voice."""
     try:
         about = file.stat()
-    except OSError as error:
-        raise BadPersona(f"cannot read the persona {file}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise BadPersona(f"cannot read the persona {str(file)!r}: {error}") from error
     if about.st_uid not in (os.getuid(), 0) or stat.S_IMODE(about.st_mode) & 0o022:
         raise BadPersona(f"{file} may be written by others; `chmod go-w {file}` and look at what it says")
 

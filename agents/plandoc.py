@@ -180,8 +180,10 @@ def _read_folder(preamble: tuple[Line, ...]) -> str:
     if line is None or not word.startswith('"'):
         return word.strip("`")
     try:
-        return str(json.loads(word))
-    except ValueError:
+        folder = str(json.loads(word))
+        folder.encode()  # JSON can write half a character
+        return folder
+    except (ValueError, RecursionError):
         raise BadInput(f"line {line.number}: {word[:80]} is no folder; write its name in backticks") from None
 
 

@@ -2,8 +2,8 @@
 
 Pure but for its own memory of the call's turns. Each kind of trouble gets one nudge, in words for the model; when it goes
 on all the same, the call ends with the trouble's name. Counted are *repeats*: a loop is nudged at its second and ended at
-its third (at the second for empty replies, of which there is nothing to learn). What is compared leaves out durations and
-line numbers, which differ between runs that are otherwise the same.
+its third (at the second for empty replies, of which there is nothing to learn). What is compared leaves out durations,
+line numbers and addresses, which differ between runs that are otherwise the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ from tandem.types import ToolCall
 
 NUDGE_AT, END_AT = 2, 3  # repeats
 PERIOD_MAX = 4  # turns of the longest cycle that is looked for
-_NUMBER = re.compile(r"\d+(\.\d+)?")
+_NOISE = re.compile(  # a count of failures is none: from 28 to 27 is a step forward
+    r"\b\d+(?:\.\d+)?\s?(?:ns|µs|us|ms|s|sec|secs|seconds|m|min|minutes)\b"  # durations
+    r"|\b\d+:\d\d(?::\d\d)?(?:\.\d+)?\b"  # clock times
+    r"|(?<=:)\d+(?=[:)\s]|$)|\bline \d+|\b0x[0-9a-fA-F]+\b"  # line numbers, addresses
+    r"|\bduration_ms\W+[\d.]+|\bpid[ =]\d+|/tmp/\S+",
+    re.MULTILINE,
+)
 
 _WORDS: dict[str, str] = {
     "repetition": "You did exactly this before, and the result is the same. Do something else, or call `finish`.",
@@ -67,12 +73,18 @@ class Watch:
         self._refusals = 0
         self._verdicts: list[str] = []  # what the tests said, each time they were run
         self._trees: list[str] = []  # the worktree's digests, one per change
+        self._nudged: set[Failure] = set()
 
     def look(self, turn: Turn) -> Judgement:
         """Take a turn in, and say whether the call goes on."""
         seen = [self._silence(turn), *((self._cycle(turn), self._stuck(turn)) if turn.calls else ())]
-        found = max(seen, key=lambda item: item[1])
-        return _judge(*found)
+        failure, repeats = max(seen, key=lambda item: item[1])
+        if repeats >= END_AT:
+            return Judgement(action="end", failure=failure, words=f"{failure}: {repeats} repeats, after a nudge")
+        if repeats < NUDGE_AT or failure in self._nudged:
+            return GO_ON
+        self._nudged.add(failure)
+        return Judgement(action="nudge", failure=failure, words=_WORDS[failure])
 
     def _silence(self, turn: Turn) -> tuple[Failure, int]:
         """Return how often in a row nothing could be done."""
@@ -119,14 +131,6 @@ class Watch:
         return self._trees.count(turn.tree) - 1
 
 
-def _judge(failure: Failure, repeats: int) -> Judgement:
-    if repeats >= END_AT:
-        return Judgement(action="end", failure=failure, words=f"{failure}: {repeats} repeats, after a nudge")
-    if repeats == NUDGE_AT:
-        return Judgement(action="nudge", failure=failure, words=_WORDS[failure])
-    return GO_ON
-
-
 def _repeats(prints: Sequence[str], period: int) -> int:
     """Return how often the last `period` prints stand before themselves, without a gap."""
     block, count, end = list(prints[-period:]), 0, len(prints) - period
@@ -153,4 +157,4 @@ def _ran_tests(turn: Turn) -> list[str]:
 
 
 def _plain(result: str) -> str:
-    return _NUMBER.sub("#", result)
+    return _NOISE.sub("#", result)

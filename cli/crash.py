@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tandem import __version__
 from tandem.paths import private_dir, state_dir
-from tandem.telemetry import redact
+from tandem.secrets import redact
 
 
 def write_report(traceback_text: str) -> Path:

@@ -19,6 +19,7 @@ from langgraph.types import interrupt
 from agents.call import call
 from agents.context import Count, Section, uncut
 from agents.loop import Bounds, Worked, first_prompt, uses_tools, work
+from agents.marks import defused, restored
 from agents.personas import Persona
 from agents.replies import ReplyModel
 from agents.tools.worktree import Used, Worktree
@@ -154,9 +155,9 @@ class Team:
     def _tell_used(self, step: str, persona: str, call: ToolCall, used: Used) -> None:
         about = str(call.arguments.get("path") or call.arguments.get("pattern") or "")[:200]
         said = used.text.splitlines()[0][:200] if used.text else ""
-        self.recorder.emit(
-            "call.tool", step=step, persona=persona, tool=call.name, about=about, failed=used.failed, said=said
-        )
+        self.turns["tool"] += 1  # in a replay the same, so that nobody is told of it twice
+        about_it: dict[str, Json] = {"tool": call.name, "about": about, "failed": used.failed, "said": said}
+        self.recorder.emit("call.tool", step=step, persona=persona, number=self.turns["tool"], **about_it)
 
     def seen_whole(self, name: str, sections: Sequence[Section]) -> set[str]:
         """Return the titles of the sections that persona `name` is shown uncut."""
@@ -181,7 +182,7 @@ class Team:
             persona=persona.name,
             turn=self.turns[persona.name],
             model=self.settings.models[persona.slot],
-            messages=messages,
+            messages=tuple(defused(message) for message in messages),
             tools=tools,
             schema=schema,
             sampling=Sampling(temperature=persona.temperature, max_tokens=persona.max_tokens),
@@ -203,7 +204,7 @@ class Team:
             self._call_event("call.finished", step, request, reply)
             return reply_out(reply)
 
-        return reply_in(await self.recorder.ask(step, "reply", question_of(request), live))
+        return restored(reply_in(await self.recorder.ask(step, "reply", question_of(request), live)))
 
     def _call_event(self, kind: Any, step: str, request: CompleteRequest, reply: Reply | None = None) -> None:
         about: dict[str, Json] = {"step": step, "persona": request.persona, "model": request.model}

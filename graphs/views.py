@@ -19,6 +19,7 @@ from tandem.types import Adapter, CheckReport, CommitId, Json
 
 _FILE_LIST = 200  # paths shown at most; beyond, some and the folders
 _FOLDER_LIST = 40
+_MENTIONED = 12  # files shown whole because the task names them
 _SMALL = 12  # files of a repository whose sources are shown whole
 _MAP_SHARE = 10  # of the context goes to the map
 _FILE_BYTES = 48_000  # of one file
@@ -47,9 +48,16 @@ async def repository(team: Team, step: str) -> list[Section]:
     if len(files) > _SMALL:
         sections.append(await repo_map(team, step, files))
     introducing = [p for p in files if re.fullmatch(r"(?i)readme(\.\w+)?|package\.json|pyproject\.toml", p)]
-    mentioned = [p for p in files if p in team.task.text or p.rsplit("/", 1)[-1] in team.task.text]
+    mentioned = _mentioned(files, team.task.text)
     small = [p for p in files if _is_source(p)] if len(files) <= _SMALL else []
-    return sections + await named_files(team, team.task.base, [*mentioned, *small, *introducing[:3]], keep=3)
+    shown = [*mentioned, *small, *introducing[:3]]
+    return sections + await named_files(team, team.task.base, shown, keep=3)
+
+
+def _mentioned(files: Sequence[str], text: str) -> list[str]:
+    """Return the files a task names, in full or by their last part, as many as can be shown: nearest the top first."""
+    named = [path for path in files if path in text or path.rsplit("/", 1)[-1] in text]
+    return sorted(named, key=lambda path: (path not in text, path.count("/"), path))[:_MENTIONED]
 
 
 def _listed(files: Sequence[str]) -> str:

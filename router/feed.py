@@ -54,9 +54,12 @@ class Feed:
                 queue.put_nowait(None)
 
     def _repeats(self, kind: EventKind, data: dict[str, Json]) -> bool:
-        if kind not in ("step.started", "step.finished", "note"):
+        if kind not in ("step.started", "step.finished", "note", "call.tool"):
             return False
-        key = (kind, str(data.get("step") or data.get("text")))
+        about = (
+            [data.get("step"), data.get("number"), data.get("about"), data.get("said")] if kind == "call.tool" else []
+        )
+        key = (kind, str(about or data.get("step") or data.get("text")))
         seen = key in self._told
         self._told.add(key)
         return seen

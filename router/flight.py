@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from graphs.records import call_out, message_out
-from tandem.telemetry import redact
+from tandem.secrets import redacted
 from tandem.types import CompleteRequest, Json, Reply, RunId, Tool
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,10 @@ class FlightLog:
         """Keep one live call. Never raises: a full disk must not end a run for want of its record."""
         try:
             self._write(request, reply, error)
-        except OSError as trouble:
-            log.warning("flight recorder failed", extra={"run_id": self._run, "why": trouble.strerror})
+        except Exception as trouble:
+            self._known = None  # what did not get there has no name yet
+            why = f"{type(trouble).__name__}: {getattr(trouble, 'strerror', '') or ''}"
+            log.warning("flight recorder failed", extra={"run_id": self._run, "why": why})
 
     def _write(self, request: CompleteRequest, reply: Reply | None, error: str) -> None:
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,14 +61,22 @@ class FlightLog:
         return name
 
     def _append(self, rows: list[dict[str, Json]]) -> None:
-        text = redact("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        data = text.encode("utf-8", "replace")
-        descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "ab") as file:
-            if self._full or file.tell() + len(data) > FILE_BYTES_MAX:
+        data = _line(rows)
+        descriptor = os.open(self._file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "rb+") as file:
+            size = file.seek(0, os.SEEK_END)
+            if self._full or size + len(data) > FILE_BYTES_MAX:
+                data = (
+                    b"" if self._full else _line([{"full": f"calls from here on are not kept: {FILE_BYTES_MAX} bytes"}])
+                )
                 self._full = True
-                return
+            elif size and os.pread(descriptor, 1, size - 1) != b"\n":
+                data = b"\n" + data  # behind a line that a full disk tore
             file.write(data)
+
+
+def _line(rows: list[dict[str, Json]]) -> bytes:
+    return "".join(json.dumps(redacted(row), ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "replace")
 
 
 def _call(request: CompleteRequest, reply: Reply | None, error: str) -> Json:

@@ -164,7 +164,10 @@ class Runs:
             return summary(info)
         if info.state not in RESUMABLE:
             raise Conflict(f"run {run_id} is {info.state}; there is nothing to go on with")
-        if info.error == BadReply.__name__:  # recorded answers nobody could use would only fail again
+        if info.error in (
+            BadReply.__name__,
+            TandemError.__name__,
+        ):  # the second: a fault nobody foresaw. Recorded answers nobody could use would only fail again
             entries = await self._journal.entries(run_id)
             await RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit).forget_last_step()
         info.active_s = 0.0  # a person who says "go on" grants the time anew

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from tandem.telemetry import redact
+from tandem.secrets import redact
 from tandem.trailers import Proof, trailers
 from tandem.types import CheckReport, Json, Outcome
 

@@ -181,6 +181,10 @@ async def _run(
             start_new_session=True,
             pass_fds=pass_fds,
         )
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"an argument of git {verb} holds {error.object[error.start]!r}, which is no character"
+        ) from None
     except FileNotFoundError:
         raise Unavailable(f"git is not installed or not on PATH; {_INSTALL}") from None
     except OSError as error:

@@ -6,6 +6,7 @@ Pure. In doubt a file is no documentation: that path through the workflow asks f
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import PurePosixPath
 
 from tandem.types import Adapter
@@ -95,4 +96,5 @@ _DECIDING = frozenset(
 def decides_what_passes(path: str, adapter: Adapter) -> bool:
     """Return whether a file has a say in what passes: any test, and what a test runner reads before the tests."""
     name = PurePosixPath(path).name
-    return name in _DECIDING or name.endswith(".pth") or is_test_file(path, adapter)
+    plain = unicodedata.normalize("NFKC", name).casefold()  # on a Mac's disk CONFTEST.PY is conftest.py
+    return plain in _DECIDING or plain.endswith(".pth") or is_test_file(path, adapter)

@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from tandem.secrets import redact, redacted
+
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-# Forms of well-known credentials; a log line never needs one.
-_SECRET = re.compile(
-    r"(?:sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|AKIA[0-9A-Z]{16}|xox[abpr]-[\w-]{10,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----|(?i:bearer)\s+[\w.~+/-]{16,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@))"
-)
-
-
-def redact(text: str) -> str:
-    """Return `text` with every known form of credential struck out."""
-    return _SECRET.sub("[redacted]", text)
 
 
 class JsonFormatter(logging.Formatter):
@@ -41,7 +32,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return redact(json.dumps(line, ensure_ascii=False, default=str))
+        return json.dumps(redacted(line), ensure_ascii=False, default=lambda odd: redact(str(odd)))
 
 
 def start_logging(file: Path | None, level: int = logging.INFO) -> None:

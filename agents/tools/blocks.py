@@ -10,7 +10,8 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 Indent = Callable[[str], str | None]  # an indentation in the block -> the one in the file, or None where there is none
@@ -30,8 +31,11 @@ _UNITS = (4, 2, 8, 3)
 _NEAR_LINES_MIN = 4  # shorter blocks say too little for a line in them to be wrong
 _NEAR_WRONG_MAX = 2
 _NEAR_RATIO = 0.75  # of a wrong line to the file's
-_LINES_MAX = 20_000  # of a file that is searched leniently
-_WORK_MAX = 40_000_000  # comparisons of lines
+_NEAR_LETTERS_MAX = 2_000  # of a line that is compared letter by letter
+_NEAR_WORK_MAX = 2_000_000  # comparisons of lines
+_WORK_MAX = 40_000_000  # the same, in one go
+_DIFF_WORK_MAX = 2_000_000  # difflib's steps
+_MOVED_MAX = 50  # places: more than one is refused anyway
 
 
 def _same(indent: str) -> str | None:
@@ -52,23 +56,21 @@ def find(lines: Sequence[str], block: Sequence[str]) -> list[Place]:
     if not block or len(block) > len(lines) or len(lines) * len(block) > _WORK_MAX:
         return []
     for how, same in _WAYS:
-        shaped = [same(line) for line in block]
-        found = [
-            at
-            for at in _starts(lines, shaped[0], same, len(block))
-            if [same(x) for x in lines[at : at + len(block)]] == shaped
-        ]
+        found = _starts([same(line) for line in lines], [same(line) for line in block])
         if found:
             return [Place(start=at, how=how) for at in found]
-    moved = [place for at in range(len(lines) - len(block) + 1) if (place := _moved(lines, block, at))]
-    return moved or _near(lines, block)
+    bare, wanted = [_bare(line) for line in lines], [_bare(line) for line in block]
+    moved = [place for at in _starts(bare, wanted)[:_MOVED_MAX] if (place := _moved(lines, block, at))]
+    return moved or _near(lines, block, bare, wanted)
 
 
 def put(lines: Sequence[str], place: Place, old: Sequence[str], new: Sequence[str]) -> list[str] | None:
     """Return what stands at `place` after `old` became `new`; None where an indentation has no counterpart there."""
+    if not place.how:  # the file says `old` to the letter
+        return list(new)
     made: list[str] = []
-    for tag, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if tag == "equal":
+    for equal, (a, b), (c, d) in _steps(old, new):
+        if equal:
             made += lines[place.start + a : place.start + b]
             continue
         if place.how.startswith("near") and any(_bare(lines[place.start + i]) != _bare(old[i]) for i in range(a, b)):
@@ -81,8 +83,35 @@ def put(lines: Sequence[str], place: Place, old: Sequence[str], new: Sequence[st
     return made
 
 
-def _starts(lines: Sequence[str], first: str, same: Callable[[str], str], size: int) -> list[int]:
-    return [at for at in range(len(lines) - size + 1) if same(lines[at]) == first]
+def _steps(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[bool, tuple[int, int], tuple[int, int]]]:
+    """Yield how `old` becomes `new`: (lines are shared, their part of old, their part of new).
+
+    What both begin and end with is shared without a look. difflib's time grows with the cube of lines that repeat: where
+    it would take long, all between is taken for changed.
+    """
+    head = _shared(old, new)
+    tail = min(_shared(old[::-1], new[::-1]), len(old) - head, len(new) - head)
+    a, b = old[head : len(old) - tail], new[head : len(new) - tail]
+    counts = Counter(b)
+    if sum(counts[line] for line in a) * min(len(a), len(b)) > _DIFF_WORK_MAX:
+        steps = [("replace", 0, len(a), 0, len(b))]
+    else:
+        steps = difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    yield True, (0, head), (0, head)
+    for tag, i, j, k, m in steps:
+        yield tag == "equal", (head + i, head + j), (head + k, head + m)
+    yield True, (len(old) - tail, len(old)), (len(new) - tail, len(new))
+
+
+def _shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many lines both begin with."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _starts(lines: list[str], block: list[str]) -> list[int]:
+    size = len(block)
+    return [at for at in range(len(lines) - size + 1) if lines[at] == block[0] and lines[at : at + size] == block]
 
 
 def _bare(line: str) -> str:
@@ -97,11 +126,8 @@ _WAYS: tuple[tuple[str, Callable[[str], str]], ...] = (
 
 
 def _moved(lines: Sequence[str], block: Sequence[str], at: int) -> Place | None:
-    """Return the place at `at` where the block stands there with another indentation, the same shift for all lines."""
-    theirs = lines[at : at + len(block)]
-    if any(_bare(a) != _bare(b) for a, b in zip(theirs, block, strict=True)):
-        return None
-    pairs = [(_indent(a), _indent(b)) for a, b in zip(theirs, block, strict=True) if b.strip()]
+    """Return the place at `at`, where the block stands but for its indentation, if that is shifted alike in all lines."""
+    pairs = [(_indent(lines[at + i]), _indent(line)) for i, line in enumerate(block) if line.strip()]
     shift = _shift(pairs) if pairs else None
     return Place(start=at, how="the indentation was taken from the file", indent=shift) if shift else None
 
@@ -155,26 +181,42 @@ def _indented(line: str, indent: Indent) -> str | None:
     return None if made is None else made + line[len(given) :]
 
 
-def _near(lines: Sequence[str], block: Sequence[str]) -> list[Place]:
-    """Return the one place where all but one or two lines of a longer block stand, and those nearly."""
+def _near(lines: Sequence[str], block: Sequence[str], there: list[str], wanted: list[str]) -> list[Place]:
+    """Return the one place where all but one or two lines of a longer block stand, and those nearly.
+
+    `there` and `wanted` are the lines of both without what a careless copy changes.
+    """
     told = sum(bool(line.strip()) for line in block)
-    if told < _NEAR_LINES_MIN or len(lines) > _LINES_MAX:
+    if told < _NEAR_LINES_MIN or len(lines) * len(block) > _NEAR_WORK_MAX:
         return []
-    wanted, there = [_bare(line) for line in block], [_bare(line) for line in lines]
-    found: list[tuple[int, int]] = []
-    for at in range(len(lines) - len(block) + 1):
-        wrong = [i for i, line in enumerate(wanted) if there[at + i] != line]
-        if len(wrong) <= min(_NEAR_WRONG_MAX, told // _NEAR_LINES_MIN):
-            found.append((len(wrong), at))
+    most = min(_NEAR_WRONG_MAX, told // _NEAR_LINES_MIN)
+    tried = [(at, _wrong(there, wanted, at, most)) for at in range(len(lines) - len(block) + 1)]
+    found = [(at, wrong) for at, wrong in tried if wrong is not None]
     if len(found) != 1:
         return []
-    _, at = found[0]
-    for i, line in enumerate(wanted):
-        if there[at + i] != line and difflib.SequenceMatcher(None, there[at + i], line).ratio() < _NEAR_RATIO:
-            return []
+    at, wrong = found[0]
+    if not all(_alike(there[at + i], wanted[i]) for i in wrong):
+        return []
     pairs = [(_indent(lines[at + i]), _indent(block[i])) for i in range(len(block)) if block[i].strip()]
     shift = _shift(pairs)
     return [Place(start=at, how="near match: a line differed a little", indent=shift)] if shift else []
+
+
+def _wrong(there: list[str], wanted: list[str], at: int, most: int) -> list[int] | None:
+    """Return which lines differ at `at`; None where more than `most` do."""
+    wrong: list[int] = []
+    for i, line in enumerate(wanted):
+        if there[at + i] != line:
+            wrong.append(i)
+            if len(wrong) > most:
+                return None
+    return wrong
+
+
+def _alike(one: str, other: str) -> bool:
+    if max(len(one), len(other)) > _NEAR_LETTERS_MAX:
+        return False
+    return difflib.SequenceMatcher(None, one, other).ratio() >= _NEAR_RATIO
 
 
 _NUMBERED = re.compile(r"^\s*\d+(?:\s*[|:]\s?|\t)")

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agents.parse import storable
 from agents.tools import textcalls
 from agents.tools.fitting import MisfitError, fit
 from agents.tools.textcalls import Attempt
+from tandem.errors import BadReply
 from tandem.types import Reply, Tool, ToolCall
 
 
@@ -27,6 +29,17 @@ class CallsRead:
 
 def read_calls(reply: Reply, tools: Sequence[Tool]) -> CallsRead:
     """Return the calls in `reply`, each fitted to one of `tools`; never raises."""
+    try:
+        return _read(reply, tools)
+    except (
+        Exception
+    ) as error:  # a model can write anything, and what it wrote is in the journal: it would end every resume
+        return CallsRead(
+            text=reply.text, problems=(f"the reply cannot be read ({type(error).__name__}); write it plainly",)
+        )
+
+
+def _read(reply: Reply, tools: Sequence[Tool]) -> CallsRead:
     if reply.tool_calls:
         attempts = [Attempt(name=call.name, arguments=dict(call.arguments)) for call in reply.tool_calls]
         return _fitted(attempts, reply.text, [call.id for call in reply.tool_calls], tools, cut=False)
@@ -48,8 +61,8 @@ def _fitted(
             problems.append(f"{attempt.name} was cut off at the token limit and was not done; write less at once")
             continue
         try:
-            name, arguments, mended = fit(attempt.name, attempt.arguments, tools)
-        except MisfitError as error:
+            name, arguments, mended = fit(attempt.name, storable(attempt.arguments), tools)
+        except (MisfitError, BadReply) as error:
             problems.append(str(error))
             continue
         given = ids[number - 1] if number <= len(ids) else ""

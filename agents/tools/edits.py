@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import nlargest
+from itertools import islice
 
 from agents.tools import blocks
 from tandem.errors import BadReply
 
 _PIECE_MAX = 200_000  # characters of old or new
+_PLACES_MAX = 100  # where a piece stands; more are not counted
 _SHOWN = 6  # lines quoted around the nearest place
+_LINES_MAX = 20_000  # of a file in which the nearest line is looked for
+_LETTERS_MAX = 300  # of a line that are compared
+_COMPARED = 20  # lines that are compared letter by letter
+_CLOSE_RATIO = 0.5
 _ELIDED = re.compile(
     r"^\s*(?:#|//|/\*|<!--|--)?\s*(?:\.\.\.|…)\s*(?:\(?(?:rest|existing|unchanged|other|more|same)\b.*)?(?:\*/|-->)?\s*$"
 )
@@ -71,12 +79,11 @@ def _evened(old: str, new: str) -> tuple[str, str]:
 
 
 def _exact(text: str, old: str, new: str, path: str) -> Edited | None:
-    count = text.count(old)
-    if count > 1:
-        at = [text.count("\n", 0, found.start()) + 1 for found in re.finditer(re.escape(old), text)]
-        raise BadReply(_several(path, at))
-    if count == 1:
-        at = text.index(old)
+    places = list(islice(_everywhere(text, old), _PLACES_MAX))
+    if len(places) > 1:
+        raise BadReply(_several(path, [text.count("\n", 0, at) + 1 for at in places]))
+    if places:
+        at = places[0]
         line = text.count("\n", 0, at) + 1
         if _cuts_a_word(text, at, at + len(old)):
             raise BadReply(f"old stands in {path} only inside a longer word, at line {line}; give the whole line")
@@ -84,6 +91,14 @@ def _exact(text: str, old: str, new: str, path: str) -> Edited | None:
             new = re.sub(r"(?<!\r)\n", "\r\n", new) if _ending(text) == "\r\n" else new
         return Edited(text=text.replace(old, new, 1), how=f"replaced {_lines(line, old)}")
     return None
+
+
+def _everywhere(text: str, piece: str) -> Iterator[int]:
+    """Yield where a piece stands; places may overlap, as `a b a` does in `a b a b a`."""
+    at = text.find(piece)
+    while at >= 0:
+        yield at
+        at = text.find(piece, at + 1)
 
 
 def _cuts_a_word(text: str, start: int, end: int) -> bool:
@@ -182,13 +197,28 @@ def _nearest(lines: list[str], old: str, new: str, text: str, path: str) -> str:
     wanted = _trimmed(old)
     if new.strip() and f"\n{chr(10).join(_trimmed(new))}\n" in "\n" + text.replace("\r\n", "\n") + "\n":
         return f"old is not in {path}, and new is there already; look whether the change was made before"
-    if not lines or not wanted or len(lines) > 20_000:
-        return f"old is not in {path}; read it again"
-    first = max(wanted, key=lambda line: len(line.strip())).strip()
-    close = difflib.get_close_matches(first, [line.strip() for line in lines], n=1, cutoff=0.5)
-    if not close:
+    at = _closest(lines, max(wanted, key=lambda line: len(line.strip()))) if wanted else None
+    if at is None:
         return f"old is not in {path}, nor anything like it; read it again"
-    at = next(i for i, line in enumerate(lines) if line.strip() == close[0])
     from_line = max(0, at - _SHOWN)
     quoted = "\n".join(f"{i + 1}| {lines[i][:200]}" for i in range(from_line, min(len(lines), at + _SHOWN + 1)))
     return f"old is not in {path} as it was given. The nearest lines are:\n{quoted}"
+
+
+def _closest(lines: list[str], wanted: str) -> int | None:
+    """Return which line is most like `wanted`: those with the most pairs of letters in common are compared in full."""
+    pairs = _pairs(wanted)
+    scored = [(len(pairs & _pairs(line)), -at) for at, line in enumerate(lines[:_LINES_MAX]) if line.strip()]
+    near = [-at for score, at in nlargest(_COMPARED, scored) if score]
+    ratios = [(difflib.SequenceMatcher(None, _start(lines[at]), _start(wanted)).ratio(), -at) for at in near]
+    best, at = max(ratios, default=(0.0, 0))
+    return -at if best >= _CLOSE_RATIO else None
+
+
+def _start(line: str) -> str:
+    return line.strip()[:_LETTERS_MAX]
+
+
+def _pairs(line: str) -> set[str]:
+    start = _start(line)
+    return {start[i : i + 2] for i in range(len(start))}

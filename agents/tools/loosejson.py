@@ -75,7 +75,10 @@ def _extent(text: str, start: int) -> tuple[int, str]:
 
 def _opens(text: str, at: int) -> bool:
     """Return whether an apostrophe begins a string: in Python's way of writing, after a bracket, comma or colon."""
-    return text[:at].rstrip()[-1:] in ("{", "[", ",", ":", "(", "=")
+    at -= 1
+    while at >= 0 and text[at].isspace():
+        at -= 1
+    return at >= 0 and text[at] in "{[,:(="
 
 
 def _candidates(raw: str) -> list[tuple[str, tuple[str, ...]]]:

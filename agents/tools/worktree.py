@@ -171,8 +171,11 @@ class Worktree:
     async def _read(self, given: dict[str, Any], room: int, count: Count) -> Used:
         path = _path(given)
         text = await self._existing(path)
-        shown = numbered(path, text, int(given.get("start") or 1), int(given.get("end") or 0), room, count)
-        if shown.whole:
+        first, last = int(given.get("start") or 1), int(given.get("end") or 0)
+        if 0 < last < first:
+            raise BadReply(f"start={first} is behind end={last}")
+        shown = numbered(path, text, first, last, room, count)
+        if shown.whole and count(shown.text) <= room:
             self._seen.add(path)
         return Used(text=shown.text)
 

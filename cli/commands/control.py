@@ -9,6 +9,7 @@ import click
 from cli import output
 from cli.commands.run import asker, follow
 from cli.launch import ensure_router, spinner
+from cli.params import RUN
 from cli.render.summary import ending_lines, for_program
 from cli.render.text import visible
 from cli.show import display
@@ -19,7 +20,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one ob
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", type=RUN)
 @_json
 def cancel(run: str, as_json: bool) -> None:
     """Stop a run. What it has is kept, and `tandem resume RUN` goes on with it."""
@@ -32,7 +33,7 @@ def cancel(run: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run", default="latest")
+@click.argument("run", type=RUN, default="latest")
 @click.option("--no-input", is_flag=True, help="Ask nothing here; exit with 3 where a person is needed.")
 @click.option("--detach", is_flag=True, help="Set it going and leave.")
 @_json
@@ -49,7 +50,7 @@ def resume(run: str, no_input: bool, detach: bool, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("run", default="latest")
+@click.argument("run", type=RUN, default="latest")
 @_json
 def replay(run: str, as_json: bool) -> int:
     """Run a run again from its journal alone, without models or machines, and compare the commits."""
@@ -66,7 +67,7 @@ def replay(run: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", type=RUN)
 @_json
 def undo(run: str, as_json: bool) -> None:
     """Take back what a run merged, with a commit of its own on the branch."""

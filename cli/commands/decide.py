@@ -16,6 +16,7 @@ from cli.ask import Person, checked_diff, draw_diff, parse_comment
 from cli.commands.run import asker, follow
 from cli.follow import Answer, decide
 from cli.launch import ensure_router
+from cli.params import RUN
 from cli.render.diff import summary as diff_summary
 from cli.render.lines import proof_lines
 from cli.render.loose import items
@@ -35,7 +36,7 @@ _digest = click.option("--digest", metavar="D", help="Answer only if this is (th
 
 
 @click.command()
-@click.argument("run", default="latest")
+@click.argument("run", type=RUN, default="latest")
 @_digest
 @_detach
 @_json
@@ -58,7 +59,7 @@ def approve(run: str, digest: str | None, detach: bool, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("run", default="latest")
+@click.argument("run", type=RUN, default="latest")
 @click.option("--comment", "comments", multiple=True, metavar="PATH:LINE:TEXT", help="Send the coder back to a line.")
 @click.option("--message", default="", help="Say why.")
 @_digest
@@ -79,7 +80,7 @@ def reject(run: str, comments: tuple[str, ...], message: str, digest: str | None
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", type=RUN)
 @click.argument("choice")
 @click.option("--text", default="", help="Words that go with the choice.")
 @_digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,12 +102,17 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def check(place: str | None, as_json: bool) -> None:
     """Check a persona's file, or a folder of them; without one, your own folder over those that ship."""
+    from agents.context import build
     from agents.personas import check_file, load, own_folder
+    from tandem import config
 
     path = Path(place).expanduser() if place else own_folder()
-    if place and not path.exists():
-        raise BadPersona(f"{path} does not exist; name a persona's file or a folder of them")
-    found = [check_file(path)] if path.is_file() else list(load(path).values())
+    if place and not os.path.lexists(path):  # also where the name is too long to be one
+        raise BadPersona(f"{str(path)[:200]!r} does not exist; name a persona's file or a folder of them")
+    found = list(load(path).values()) if not place or path.is_dir() else [check_file(path)]
+    room = config.load().context
+    for one in found:
+        build(one, [], language="en", context_tokens=room.router if one.slot == "router" else room.worker)
     told = [_told(persona) for persona in found]
     if as_json:
         output.say_json({"fits": True, "personas": told})

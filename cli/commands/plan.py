@@ -19,6 +19,7 @@ from cli.exits import HELP as EXIT_CODES
 from cli.exits import exit_code
 from cli.follow import Answer
 from cli.launch import ensure_router
+from cli.params import RUN
 from cli.render.loose import text
 from cli.render.text import visible
 from cli.show import display
@@ -47,7 +48,7 @@ class Lead:
 @click.argument("task", required=False)
 @click.option("--issue", type=click.IntRange(1), metavar="N", help="Plan this issue of the repository, read with `gh`.")
 @click.option("--file", "file", type=click.Path(), metavar="F", help="Read the task or issue from a file.")
-@click.option("--run", "run", metavar="RUN", help="Show the plan that this run made.")
+@click.option("--run", "run", type=RUN, metavar="RUN", help="Show the plan that this run made.")
 @click.option("--repo", default=".", show_default="this folder", metavar="PATH", help="The repository it is about.")
 @click.option("--base", metavar="REV", help="Plan for this commit instead of the branch's tip.")
 @click.option("--path", "path", metavar="FOLDER", help="Plan for this part of the repository only.")

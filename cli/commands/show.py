@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 
 from cli import output
 from cli.launch import ensure_router
+from cli.params import RUN
 from cli.render.summary import detail_lines, for_program
 from tandem.errors import BadInput
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", default="latest")
+@click.argument("run", type=RUN, default="latest")
 @click.option("--diff", "with_diff", is_flag=True, help="Show the change; its plain bytes where output is no terminal.")
 @click.option("--calls", "with_calls", is_flag=True, help="Show what was said to models, and what they said.")
 @click.option("--persona", metavar="NAME", help="With --calls or --export: only this one's.")
@@ -33,9 +35,9 @@ def show(
     """Show one run: how it stands, plan, calls, checks, question, report. RUN is an id, its beginning, or latest."""
     client = ensure_router()
     found = client.get(f"/v1/runs/{run}")
-    if with_calls or export:
+    if with_calls or export is not None:
         calls = _calls(client, str(found["run"]), persona)
-        _export(calls, export) if export else _show_calls(calls, full=full, as_json=as_json)
+        _export(calls, export) if export is not None else _show_calls(calls, full=full, as_json=as_json)
         return
     raw = client.get_bytes(f"/v1/runs/{run}/diff") if with_diff else b""
     if as_json:
@@ -88,11 +90,13 @@ def _export(calls: list[Mapping[str, Any]], target: str | None) -> None:
         return
     file = Path(str(target)).expanduser()
     try:
-        with file.open("x", encoding="utf-8", errors="replace") as opened:
-            file.chmod(0o600)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as opened:
             opened.write(text)
     except FileExistsError:
         raise BadInput(f"{file} exists; name another file for --export") from None
-    except OSError as error:
-        raise BadInput(f"cannot write {file}: {error.strerror}; name another file for --export") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(
+            f"cannot write {str(target)!r}: {getattr(error, 'strerror', error)}; name another file for --export"
+        ) from error
     output.remark(f"{len(calls)} calls written to {file}")

@@ -7,11 +7,12 @@ import click
 from cli.commands.run import follow
 from cli.follow import Nobody
 from cli.launch import ensure_router
+from cli.params import RUN
 from cli.show import display
 
 
 @click.command()
-@click.argument("run", default="latest")
+@click.argument("run", type=RUN, default="latest")
 @click.option("--json", "as_json", is_flag=True, help="Print events and, last, the summary: one object a line.")
 def watch(run: str, as_json: bool) -> int:
     """Watch a run to its end or its question, from its beginning. Ctrl-C only leaves."""

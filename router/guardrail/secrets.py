@@ -1,6 +1,6 @@
 """Find credentials in a text, and tell their kind and place, never their value. Pure.
 
-Forms of well-known tokens come from their issuers' documentation. A value that is plainly a placeholder is not
+A value that is plainly a placeholder is not
 reported: too few different characters, or a word like EXAMPLE in it.
 """
 
@@ -11,32 +11,10 @@ import re
 from collections import Counter
 
 from router.guardrail.findings import Finding, place
+from tandem.secrets import KEY_BEGIN, TOKENS, URL_LOGIN
 
-_KEY_BLOCK = re.compile(
-    r"-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----\s*([A-Za-z0-9+/=\s:,.-]{0,400})"
-)
+_KEY_BLOCK = re.compile(KEY_BEGIN + r"\s*([A-Za-z0-9+/=\s:,.-]{0,400})")
 _KEY_BODY = re.compile(r"[A-Za-z0-9+/=]{40}")
-_TOKENS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(rf"(?<![A-Za-z0-9_-]){form}(?![A-Za-z0-9])"))
-    for kind, form in (
-        ("an Anthropic key", r"sk-ant-[A-Za-z0-9_-]{20,200}"),
-        ("an OpenAI key", r"sk-(?!ant-)(?:proj-|svcacct-)?[A-Za-z0-9_-]{20,200}"),
-        ("a GitHub token", r"(?:gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{30,255})"),
-        ("a GitLab token", r"glpat-[A-Za-z0-9_-]{20,100}"),
-        ("an AWS access key", r"(?:AKIA|ASIA)[A-Z0-9]{16}"),
-        ("a Slack token", r"xox[abeprs]-[A-Za-z0-9-]{10,200}"),
-        ("a Google key", r"(?:AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,300})"),
-        ("a Hugging Face token", r"hf_[A-Za-z0-9]{30,100}"),
-        ("an npm token", r"npm_[A-Za-z0-9]{36}"),
-        ("a PyPI token", r"pypi-AgE[A-Za-z0-9_-]{30,300}"),
-        ("a Stripe key", r"(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{20,200}"),
-        ("a SendGrid key", r"SG\.[A-Za-z0-9_-]{20,24}\.[A-Za-z0-9_-]{40,46}"),
-        ("a DigitalOcean token", r"do[opr]_v1_[a-f0-9]{64}"),
-        ("an age key", r"AGE-SECRET-KEY-1[A-Z0-9]{50,60}"),
-        ("a signed token (JWT)", r"eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{20,1000}"),
-    )
-)
-_URL_LOGIN = re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^/\s:@'\"<>{}$]{1,100}:([^/\s:@'\"<>{}$]{6,200})@[\w.-]")
 _ASSIGNED = re.compile(
     r"(?i)(?:password|passwd|passphrase|pwd|secret|api[ _-]?key|access[ _-]?key|auth[ _-]?token|access[ _-]?token|token"
     r"|비밀\s?번호|암호|비밀\s?키|密码|口令|密钥|令牌)[\"'`]?\s{0,4}(?:=>|:=|=|:|：|은|는|是|为|is\b)\s{0,4}[\"'`]?"
@@ -69,14 +47,14 @@ def _private_keys(text: str) -> list[Finding]:
 def _tokens(text: str) -> list[Finding]:
     return [
         _asked(kind, text, match.start())
-        for kind, form in _TOKENS
+        for kind, form in TOKENS
         for match in form.finditer(text)
         if not _looks_made_up(match.group())
     ]
 
 
 def _logins(text: str) -> list[Finding]:
-    found = (m for m in _URL_LOGIN.finditer(text) if _looks_real(m.group(1)))
+    found = (m for m in URL_LOGIN.finditer(text) if _looks_real(m.group(1)))
     return [_asked("a password inside an address", text, m.start(1)) for m in found]
 
 

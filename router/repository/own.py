@@ -76,12 +76,13 @@ class OwnRepository:
         return sorted(path for path, entry in (await self._list(commit)).items() if entry.is_file and _is_text(path))
 
     async def read(self, commit: CommitId, path: str, limit_bytes: int = 1 << 20) -> str | None:
-        """Return a file's text, or None where it is missing, too large or not UTF-8."""
+        """Return a file's text, or None where it is missing, too large or no text (not UTF-8, a zero character)."""
         entry = (await self._list(commit)).get(path)
         if entry is None or not entry.is_file or entry.size > limit_bytes:
             return None
+        blob = (await self._store.run("cat-file", "blob", entry.oid)).stdout
         try:
-            return (await self._store.run("cat-file", "blob", entry.oid)).stdout.decode()
+            return None if b"\0" in blob else blob.decode()
         except UnicodeDecodeError:
             return None
 

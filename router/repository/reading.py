@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from router.repository.objects import Store
-from tandem.errors import BadInput, DeadlineExceeded
+from tandem.errors import BadInput, DeadlineExceeded, ResourceExhausted
 from tandem.git import failure
 from tandem.types import Hit
 
@@ -16,6 +17,7 @@ _PATTERN_MAX = 1000  # characters
 _PER_FILE = 20  # hits of one file; more tell a model nothing
 _LINE_MAX = 300  # characters shown of a line
 _GREP_S = 20.0
+_LOCALE = "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"  # else `.` would be one byte
 _BATCH_S = 120.0
 
 
@@ -63,10 +65,12 @@ async def grep(store: Store, tree: str, pattern: str, *, path: str, regex: bool,
         said = await store.run(
             *("grep", "-n", "-z", "-I", "--no-color", "--full-name", "--no-textconv", f"--max-count={_PER_FILE}"),
             *(how, "-e", pattern, tree, "--", *where),
-            env={"GIT_LITERAL_PATHSPECS": "1"},
+            env={"GIT_LITERAL_PATHSPECS": "1", "LC_ALL": _LOCALE},
             check=False,
             timeout_s=_GREP_S,
         )
+    except ResourceExhausted:
+        raise BadInput(f"the search for {pattern[:80]!r} finds too much; look for something rarer") from None
     except DeadlineExceeded:
         raise BadInput(f"the search for {pattern[:80]!r} took longer than {_GREP_S:g} s; make it simpler") from None
     if said.returncode == 1:
@@ -79,11 +83,18 @@ async def grep(store: Store, tree: str, pattern: str, *, path: str, regex: bool,
 
 
 def _hits(stream: bytes, prefix: int) -> list[Hit]:
-    """Return what `grep -n -z` wrote: `<tree>:<path> NUL <line> NUL <text>`, one a line."""
+    """Return what `grep -n -z` wrote: `<tree>:<path> NUL <line> NUL <text> LF`, again and again; a path may hold an LF."""
     found: list[Hit] = []
-    for record in stream.split(b"\n"):
-        parts = record.split(b"\0", 2)
-        if len(parts) == 3 and parts[1].isdigit():
-            path, text = parts[0].decode("utf-8", "replace")[prefix:], parts[2].decode("utf-8", "replace")
-            found.append(Hit(path=path, line=int(parts[1]), text=text.rstrip("\r")[:_LINE_MAX]))
+    at = 0
+    while at < len(stream):
+        path_end = stream.find(b"\0", at)
+        line_end = stream.find(b"\0", path_end + 1)
+        if path_end < 0 or line_end < 0:
+            break
+        text_end = stream.find(b"\n", line_end)
+        text_end = len(stream) if text_end < 0 else text_end
+        path, line, text = stream[at:path_end], stream[path_end + 1 : line_end], stream[line_end + 1 : text_end]
+        said = text.decode("utf-8", "replace").rstrip("\r")[:_LINE_MAX]
+        found.append(Hit(path=path.decode("utf-8", "replace")[prefix:], line=int(line), text=said))
+        at = text_end + 1
     return found

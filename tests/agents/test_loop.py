@@ -198,7 +198,7 @@ def test_finish_beside_a_call_that_nobody_could_read_is_not_taken(bench: Bench) 
     assert bench.do(model).turns == 2
     said = [message.content for message in model.asked[1][0][-2:]]
     assert "Not taken" in said[0]
-    assert "could not be understood" in said[1]
+    assert "was not carried out" in said[1]
 
 
 def test_finish_with_wrong_fields_is_answered_with_what_is_wrong(bench: Bench) -> None:

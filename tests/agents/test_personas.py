@@ -68,7 +68,7 @@ def test_a_person_s_file_replaces_a_persona_and_another_adds_to_it(tmp_path: Pat
         ("coder.md", GOOD.replace("reply: code", "reply: review"), 0o644, "must answer with 'code'"),
         ("coder.md", GOOD.replace("reply: code", "reply: code\ntools: [bash]"), 0o644, "tools = 'bash'"),
         ("coder.md", GOOD, 0o666, "written by others"),
-        ("coder.add.md", "x" * 70_000, 0o644, "may have 64,000"),
+        ("coder.add.md", "x" * 70_000, 0o644, "64,000 it may have"),
     ],
 )
 def test_a_file_of_a_person_s_own_that_does_not_fit_is_refused(

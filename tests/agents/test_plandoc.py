@@ -251,3 +251,10 @@ def test_nothing_that_moves_a_cursor_or_turns_text_around_gets_into_a_document(c
 def test_answers_are_those_to_the_list_and_all_else_is_words(text: str, answers: dict[str, str], words: str) -> None:
     plan = Plan.model_validate({"summary": "x", "checklist": [{"question": "Now?"}]})
     assert read_answers(plan, text) == (answers, words)
+
+
+def test_a_folder_of_half_a_character_is_bad_input() -> None:
+    text = render(Plan(summary="s"), task="t", base="b" * 40, answers={}, language="en", folder="a`b")
+    assert parse(text).folder == "a`b"
+    with pytest.raises(BadInput, match="is no folder"):
+        parse(text.replace('"a`b"', '"\\ud800"'))

@@ -109,3 +109,18 @@ def test_every_cycle_of_up_to_four_turns_ends_within_three_repeats(block: list[T
 @given(st.lists(st.text(min_size=1), unique=True, max_size=30))
 def test_looking_at_something_new_each_turn_never_alarms(paths: list[str]) -> None:
     assert set(actions(turn("read_file", f"text of {path}", path=path) for path in paths)) <= {"go on"}
+
+
+def test_fewer_failures_each_time_are_progress_and_the_same_ones_slower_are_not() -> None:
+    better = [
+        turn("run_tests", f"{count} failed, 3 passed in 0.{count}s", tree=str(count)) for count in range(30, 20, -1)
+    ]
+    assert set(actions(better)) == {"go on"}
+    slower = [turn("run_tests", f"a.py:1{n}: 2 failed in {n}.5 s", tree=str(n)) for n in range(8)]
+    assert "end" in actions(slower)
+
+
+def test_one_nudge_for_each_kind_of_trouble() -> None:
+    judged = actions([turn("read_file", path=path) for path in ("a", "b", "c", "d") * 4])
+    assert judged.count("nudge") == 1
+    assert judged.index("nudge") < judged.index("end")

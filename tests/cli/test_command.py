@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from cli.commands.show import _export
+from tandem.errors import BadInput
 from tests.cli.little_router import QUESTION, Play, a_whole_run, little_router
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -312,3 +314,22 @@ def test_the_exit_codes_stand_in_the_help_of_run(tmp_path: Path) -> None:
     done = tandem(tmp_path, "run", "--help")
     for code in ("0  merged", "3  waiting", "6  blocked", "8  rejected", "9  rounds spent", "130  cancelled"):
         assert code in done.stdout
+
+
+@pytest.mark.parametrize("run", ["é", "a b", "", "?x=1", "../status", "x" * 65])
+def test_a_word_that_can_be_no_run_is_refused_before_a_router_is_asked(tmp_path: Path, run: str) -> None:
+    done = tandem(tmp_path, "show", run)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is no run" in done.stderr
+    assert not (tmp_path / "router.lock").exists()
+
+
+def test_an_export_needs_a_name_and_is_the_owner_s_from_the_start(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="name another file"):
+        _export([], "")
+    before = os.umask(0)
+    try:
+        _export([{"a": 1}], str(tmp_path / "calls"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "calls").stat().st_mode & 0o777 == 0o600

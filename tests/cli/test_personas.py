@@ -51,3 +51,27 @@ def test_check_names_the_file_and_the_field_and_no_traceback(tmp_path: Path) -> 
     file.write_text("---\nname: coder\ntitle: Coder\nslot: worker\nreply: code\n---\nCode.\n", "utf-8")
     fine = tandem(tmp_path, "check", str(file))
     assert fine.stdout.startswith("✓ coder: yours")
+
+
+def test_front_matter_that_breaks_the_reader_is_a_clear_error(tmp_path: Path) -> None:
+    for bad in ("title: 2024-13-45", "steps: " + "9" * 5000, "title: " + "[" * 3000):
+        file = own(tmp_path, "coder.md", f"---\nname: coder\n{bad}\nslot: worker\nreply: code\n---\nCode.\n")
+        said = tandem(tmp_path, "check", str(file))
+        assert said.returncode == 2, said.stderr
+        assert "coder.md" in said.stderr
+        assert "Traceback" not in said.stderr
+
+
+def test_what_is_no_file_and_what_leaves_no_room_is_refused(tmp_path: Path) -> None:
+    fifo = tmp_path / "coder.md"
+    os.mkfifo(fifo)
+    assert tandem(tmp_path, "check", str(fifo)).returncode == 2
+    assert tandem(tmp_path, "check", "x" * 5000 + "/coder.md").returncode == 2
+    file = own(
+        tmp_path,
+        "assessor.md",
+        "---\nname: assessor\ntitle: A\nslot: router\nreply: assessment\nmax_tokens: 32768\n---\nA.\n",
+    )
+    said = tandem(tmp_path, "check", str(file))
+    assert said.returncode == 2
+    assert "leave" in said.stderr

@@ -74,3 +74,37 @@ def test_a_full_disk_or_a_link_in_the_way_ends_no_run(tmp_path: Path) -> None:
 
 def test_a_run_without_a_record_has_no_calls(tmp_path: Path) -> None:
     assert list(calls(tmp_path, RUN)) == []
+
+
+def test_after_a_full_disk_what_was_not_written_is_written_with_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = FlightLog(tmp_path, RUN)
+    with monkeypatch.context() as full:
+        full.setattr("os.open", _no_space)
+        log.note(request(SYSTEM, TASK), Reply(text="a"), "")
+    log.note(request(SYSTEM, TASK, turn=2), Reply(text="b"), "")
+    (call,) = calls(tmp_path, RUN)
+    assert [message["content"] for message in call["messages"]] == ["You code.", TASK.content]  # type: ignore[index, union-attr, call-overload]
+
+
+def _no_space(*_: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_file_that_is_full_says_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flight, "FILE_BYTES_MAX", 2_000)
+    log = FlightLog(tmp_path, RUN)
+    for turn in range(1, 9):
+        log.note(request(SYSTEM, TASK, turn=turn), Reply(text="x" * 500), "")
+    text = (tmp_path / "flight" / f"{RUN}.jsonl").read_text("utf-8")
+    assert text.count("are not kept") == 1
+    assert "are not kept" in text.splitlines()[-1]
+    assert 1 <= len(list(calls(tmp_path, RUN))) < 8
+
+
+def test_text_like_an_address_before_a_decorator_is_left_alone(tmp_path: Path) -> None:
+    text = 'URL = "http://localhost:8080"\n@app.route("/")'
+    FlightLog(tmp_path, RUN).note(request(Message(role="user", content=text)), Reply(text=text), "")
+    (call,) = calls(tmp_path, RUN)
+    assert call["reply"]["text"] == text  # type: ignore[index, call-overload]

@@ -91,3 +91,18 @@ def test_a_tree_of_edits_is_searched_without_a_commit(checkout: Checkout) -> Non
 def test_no_edits_give_the_commit_s_own_tree(checkout: Checkout) -> None:
     repo, tip = opened(checkout), CommitId(checkout.tip())
     assert asyncio.run(repo.edited(tip, [])) == asyncio.run(repo.tree(tip))
+
+
+def test_a_search_reads_letters_of_all_languages_and_names_with_any_character(tmp_path: Path) -> None:
+    made = Checkout(tmp_path, {"new\nline.py": "가나다 one\n", "plain.py": "가나다\n"})
+    found = asyncio.run(opened(made).grep(CommitId(made.tip()), "가.다", regex=True))
+    assert sorted((hit.path, hit.line) for hit in found) == [("new\nline.py", 1), ("plain.py", 1)]
+
+
+def test_half_a_character_is_bad_input_and_no_traceback(checkout: Checkout) -> None:
+    with pytest.raises(BadInput):
+        asyncio.run(opened(checkout).grep(CommitId(checkout.tip()), "\ud800"))
+
+
+def test_a_file_with_a_nul_is_no_text(checkout: Checkout) -> None:
+    assert asyncio.run(opened(checkout).read(CommitId(checkout.tip()), "data.bin")) is None

@@ -479,3 +479,48 @@ def test_a_redirect_is_not_followed() -> None:
         with pytest.raises(BadConfig, match="elsewhere"):
             ask(away)
     assert other.paths == []
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
+        (500, "tools param requires --jinja flag"),
+    ],
+)
+def test_a_server_that_refuses_tools_is_told_of_them_in_words(status: int, words: str) -> None:
+    def answer(body: Mapping[str, Any]) -> Say:
+        return Say(status=status, error={"error": {"message": words}}) if body.get("tools") else Say(text="hello")
+
+    async def asked_twice(backend: OpenAIBackend) -> list[Reply]:
+        try:
+            return [
+                part
+                for _ in range(2)
+                async for part in backend.complete(request(tools=(READ,)), "large")
+                if isinstance(part, Reply)
+            ]
+        finally:
+            await backend.close()
+
+    with FakeOpenAI(answer) as fake:
+        replies = asyncio.run(asked_twice(OpenAIBackend(config(fake))))
+        assert [reply.text for reply in replies] == ["hello", "hello"]
+        assert [bool(body.get("tools")) for body in fake.asked] == [True, False, False]
+        assert '"read_file"' in fake.asked[1]["messages"][0]["content"]
+
+
+def test_an_error_that_is_not_about_tools_is_not_asked_again() -> None:
+    with FakeOpenAI(lambda _: Say(status=500, error={"error": {"message": "out of memory"}})) as fake:
+        backend = OpenAIBackend(config(fake))
+
+        async def ask() -> None:
+            try:
+                async for _ in backend.complete(request(tools=(READ,)), "large"):
+                    pass
+            finally:
+                await backend.close()
+
+        with pytest.raises(TandemError):
+            asyncio.run(ask())
+        assert len(fake.asked) == 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,11 @@ from worker import keys
 from worker.backends.openai_errors import ACCOUNT, nobody_there, ours
 from worker.backends.openai_parts import Gathered, names_in
 from worker.backends.openai_question import question, tells_schema
+from worker.backends.toolprompt import in_words
 
 if TYPE_CHECKING:
     import httpx
-    from openai import AsyncOpenAI, AsyncStream
+    from openai import APIStatusError, AsyncOpenAI, AsyncStream
 
 _CONNECT_S = 5.0
 _LIST_S = 5.0
@@ -36,6 +38,7 @@ _HEADERS = frozenset(
     ("host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent")
 )
 _SCHEMA_REFUSED = (400, 422, 501)
+_TOOLS_REFUSED = re.compile(r"\btools?\b|tool[-_ ](?:choice|call)|--jinja", re.IGNORECASE)
 _END = object()
 
 log = logging.getLogger(__name__)
@@ -53,6 +56,7 @@ class OpenAIBackend:
         self._client: AsyncOpenAI | None = None
         self._key: str | None = None  # not looked for yet
         self._schemaless: set[str] = set()  # models whose server refused a schema
+        self._toolless: set[str] = set()  # models whose server refused tools
 
     async def _connected(self) -> AsyncOpenAI:
         if self._key is None:
@@ -158,18 +162,28 @@ class OpenAIBackend:
         )
 
     async def _ask(self, client: AsyncOpenAI, request: CompleteRequest, model: str) -> AsyncStream[object]:
-        """Return the reply's stream; a server that refuses the schema is asked once more, without, and known for it."""
+        """Return the reply's stream; a server that refuses a schema or tools is asked again without, and known for it.
+
+        vLLM refuses tools where it was started without a parser for them, llama.cpp without its templates; the tools
+        are then told in words.
+        """
         from openai import APIStatusError
 
+        if model in self._toolless:
+            request = in_words(request)
         schema = tells_schema(request) and model not in self._schemaless
         try:
             return await _post(client, question(request, model, schema=schema))
         except APIStatusError as error:
-            if not schema or error.status_code not in _SCHEMA_REFUSED:
+            if request.tools and _refuses_tools(error):
+                known, what, request = self._toolless, "tools", in_words(request)
+            elif schema and error.status_code in _SCHEMA_REFUSED:
+                known, what = self._schemaless, "schema"
+            else:
                 raise
         stream = await _post(client, question(request, model, schema=False))
-        self._schemaless.add(model)
-        log.info("schema refused, asked without", extra={"model": model})
+        known.add(model)
+        log.info("refused, asked without", extra={"model": model, "what": what})
         return stream
 
     def _patience_s(self, request: CompleteRequest, said: Gathered, started: float) -> float:
@@ -222,6 +236,11 @@ class OpenAIBackend:
         if self._client is not None:
             await self._client.close()
             self._client = None
+
+
+def _refuses_tools(error: APIStatusError) -> bool:
+    """Return whether the server's words say so; llama.cpp calls it an error of its own (500)."""
+    return error.status_code in (*_SCHEMA_REFUSED, 500) and bool(_TOOLS_REFUSED.search(str(error)))
 
 
 async def _post(client: AsyncOpenAI, body: dict[str, Any]) -> AsyncStream[object]:

@@ -27,13 +27,14 @@ _THOUGHT_END = re.compile(r"</think(?:ing)?>")
 _OPENERS = re.compile(r"\s*(?:(?:<[|｜]tool[_▁]calls?[_▁]begin[|｜]>|<tool_call>)\s*)*(?:```\w*\s*)?")
 _XML = re.compile(r"<(?:function|invoke)(?:\s*[=:]\s*|\s+name\s*=\s*)")
 _BARE_NAME = re.compile(r"(?=[\w.-]{1,64}>?\s*<(?:parameter|param)[\s=:])")  # `function=` was left out
+_WORK_MAX = 1_000_000  # characters that are read, all in all, in search of where JSON on its own ends
 _FENCES = frozenset(("", "json", "json5", "xml", "tool_call", "tool_code", "tool", "python", "py"))
 
 
-def find(text: str, tools: Sequence[Tool]) -> tuple[list[Attempt], str]:
-    """Return the calls in `text` in their order, and what is left of it beside them."""
+def find(text: str, tools: Sequence[Tool], *, fences: bool = True) -> tuple[list[Attempt], str]:
+    """Return the calls in `text` in their order, and what is left of it beside them; inside a fence there is no other."""
     text = text[:TEXT_MAX]
-    found, unsaid = _walk(text, tools)
+    found, unsaid = _walk(text, tools, fences=fences)
     if not found and not unsaid:
         found = pythons.read(text.strip(), 0, len(text), tools)
     taken = sorted([*((attempt.start, attempt.end) for attempt in found), *unsaid])
@@ -44,15 +45,20 @@ def find(text: str, tools: Sequence[Tool]) -> tuple[list[Attempt], str]:
     return found, "".join([*rest, text[last:]]).strip()
 
 
-def _walk(text: str, tools: Sequence[Tool]) -> tuple[list[Attempt], list[tuple[int, int]]]:
+def _walk(text: str, tools: Sequence[Tool], *, fences: bool) -> tuple[list[Attempt], list[tuple[int, int]]]:
     """Return the calls, and the pieces that count as not said: thoughts, comments, what was only observed."""
     found: list[Attempt] = []
     unsaid: list[tuple[int, int]] = []
-    at = 0
+    at, work = 0, _WORK_MAX
     while at < len(text) and len(found) <= CALLS_MAX:
         mark = _MARK.search(text, at)
         if mark is None:
             break
+        if (mark["fence"] is not None and not fences) or (mark["json"] is not None and work <= 0):
+            at = max(mark.end(), at + 1)
+            continue
+        if mark["json"] is not None:
+            work -= len(text) - mark.end()  # what it costs to find that a bracket is never closed
         if mark["unsaid"]:
             end = _UNSAID_ENDS.get(mark["unsaid"], _THOUGHT_END).search(text, mark.end())
             at = end.end() if end else len(text)
@@ -138,7 +144,7 @@ def _fence(text: str, since: int, mark: re.Match[str], tools: Sequence[Tool]) ->
     inside = text[mark.end() : inside_end]
     if mark["language"].lower() not in _FENCES or quoting.announced_as_example(text, since, mark.start()):
         return [], end
-    found, rest = find(inside, tools)
+    found, rest = find(inside, tools, fences=False)
     if found and not rest:
         repaired = "the call was taken out of a fence"
         return [replace(a, repairs=(repaired, *a.repairs), start=mark.start(), end=end) for a in found], end
