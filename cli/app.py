@@ -43,11 +43,17 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "undo": ("control", "undo", "Take a merged run's commit back with a commit of its own."),
         "verify": ("verify", "verify", "Prove a commit again: red on its base, green on itself."),
     },
+    "Keep": {
+        "gc": ("keep", "gc", "Clear away what is old, and say what that frees."),
+        "export": ("keep", "export", "Write a run with its journal into a file, for another machine."),
+        "import": ("keep", "take_in", "Take in a run that was exported on another machine."),
+    },
     "Machines": {
         "status": ("machines", "status", "Say what the router does and which machines it sees."),
         "up": ("machines", "up", "Start the router."),
         "down": ("machines", "down", "Stop the router; runs go on when it is back."),
         "worker": ("machines", "worker", "Run a worker in the foreground."),
+        "faults": ("faults", "faults", "List the points at which a test may break the programs."),
         "bench": ("bench", "bench", "Measure what Tandem itself costs."),
         "completions": ("completions", "completions", "Print the completion script for a shell."),
     },

@@ -22,7 +22,8 @@ from grpc import aio
 from router import gittunnel, placement
 from router.node import Node
 from tandem import wire
-from tandem.errors import DeadlineExceeded, TandemError, Unavailable
+from tandem.errors import DeadlineExceeded, TandemError, Unavailable, Unreachable
+from tandem.faults import failpoint
 from tandem.ports import OnChunk, OnProgress
 from tandem.types import (
     CheckReport,
@@ -31,6 +32,8 @@ from tandem.types import (
     CommitId,
     CompleteRequest,
     Environment,
+    Freed,
+    Kept,
     NodeInfo,
     PrepareRequest,
     Reply,
@@ -39,9 +42,10 @@ from tandem.v1 import worker_pb2 as pb
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
-RETRIES = 8
-BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+RETRIES = 5  # over 4 s; then the run waits, and says so
+BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 CANCEL_S = 1.0
+_COLLECT_S = 300.0
 _SLACK_S = 60.0  # beyond a check's own limits: the tree, the report, the queue
 
 
@@ -133,6 +137,22 @@ class Dispatcher:
 
         return await self._insist(self._place_check, once, request.limits.wall_s * 2 + _SLACK_S)
 
+    async def collect(self, kept: Kept) -> list[Freed]:
+        """Have every worker clear up, and return what that freed.
+
+        Raises:
+            Unreachable: One does not answer.
+        """
+        freed: list[Freed] = []
+        for node in self._nodes:
+            node.has.clear()  # what was pushed may be gone
+            try:
+                answer = await node.stub.Collect(wire.collect_out(kept), timeout=_COLLECT_S)
+            except aio.AioRpcError as error:
+                raise wire.error_in(error, f"worker {node.name}") from error
+            freed += wire.freed_in(answer)
+        return freed
+
     async def _place_check(self) -> Node:
         return self._nodes[placement.for_check(await self._described()).index]
 
@@ -143,6 +163,7 @@ class Dispatcher:
             await gittunnel.push(
                 self._git_dir_of(repo_id), commit, repo_id, node.stub, node=f"worker {node.name}", timeout_s=left_s
             )
+            failpoint("push.done")
             node.has.add((repo_id, commit))
 
     async def _insist(
@@ -154,7 +175,7 @@ class Dispatcher:
         """Do it once, and again after a broken connection, within the deadline.
 
         Raises:
-            Unavailable: The worker stayed away.
+            Unreachable: The worker stayed away.
             DeadlineExceeded: The time is up.
         """
         end = time.monotonic() + deadline_s
@@ -171,9 +192,9 @@ class Dispatcher:
                 raise DeadlineExceeded(
                     f"no worker answered within the {deadline_s:g} s of this call; `tandem doctor` finds out why"
                 ) from error
-            except Unavailable as error:
+            except Unreachable as error:
                 pause_s = BACKOFF_S[min(retry, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-                lost = isinstance(error.__cause__, aio.AioRpcError) and not _named(error.__cause__)
+                lost = isinstance(error.__cause__, aio.AioRpcError)  # a connection that broke, not nobody there
                 if retry == RETRIES or not lost or time.monotonic() + pause_s > end:
                     raise
                 if node is not None:
@@ -182,15 +203,15 @@ class Dispatcher:
                 await asyncio.sleep(pause_s)
         raise AssertionError("unreachable")
 
+    def doubt(self) -> None:
+        """Ask every node anew before its next call."""
+        for node in self._nodes:
+            node.doubt()
+
     async def close(self) -> None:
         """Close all connections."""
         for node in self._nodes:
             await node.channel.close()
-
-
-def _named(error: aio.AioRpcError) -> bool:
-    """Return whether the worker itself raised the error; then the connection is sound, and asking again is no use."""
-    return wire.ERROR_KEY in dict(error.trailing_metadata() or ())
 
 
 @asynccontextmanager

@@ -1,12 +1,14 @@
 """Works on runs: a bounded queue, a few at once, each to its end or to a question.
 
-By priority and then by age; a run that waits for a person holds no place. Every change of state is in the journal
-before anybody is told.
+Which goes first is `queue`'s decision; a run that waits for a person holds no place. One that meets a worker that is away
+or a full disk waits in its place and is tried again (`holds`). Every change of state is in the journal before anybody is
+told.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Mapping
@@ -14,19 +16,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from router import execution
+from router import execution, holds
 from router.accept import task_in
 from router.feed import Feed
-from router.journal import Entry, Journal
+from router.holds import Hold
+from router.journal import Entry, Journal, RunRow
+from router.queue import Waiting, choose, ordered
 from router.recorder import RunRecorder, to_the_end
 from router.repository import OwnRepository
 from router.summary import RunInfo, facts_of, open_question, rehearsed
+from tandem import disk
 from tandem.config import Config
-from tandem.errors import DeadlineExceeded, TandemError
-from tandem.types import ENDED, Json, RunId
+from tandem.errors import BrokenJournal, DeadlineExceeded, TandemError
+from tandem.events import EventKind
+from tandem.types import ENDED, CommitId, Json, RunId, Task
 
 log = logging.getLogger(__name__)
 CANCEL_S = 10.0  # longest wait for a run to let go
+_DAMAGED = Task(text="(this run cannot be read)", repo="", base=CommitId(""), target="")
 
 
 class Engine:
@@ -38,39 +45,83 @@ class Engine:
         self.journal = journal
         self.ports = ports
         self._feeds: dict[RunId, Feed] = {}
-        # Never waited for: what was accepted must find its place again after a restart. `full` is the bound.
-        self._queue: asyncio.PriorityQueue[tuple[int, float, RunId]] = asyncio.PriorityQueue()
-        self._waiting_max = config.router.queue
+        # `full` is its bound; what was accepted must find its place again after a restart, however many there are
+        self._queue: dict[RunId, Waiting] = {}
+        self._limits = config.router
         self._active: dict[RunId, asyncio.Task[None]] = {}
-        self._places = config.router.active_runs
-        self._workers: list[asyncio.Task[None]] = []
         self._closing = False
 
     async def start(self) -> None:
         """Read what the journal knows, and go on with every run that was under way."""
         states = await self.journal.last_of_kind("state")
         for row in await self.journal.runs():
-            info = RunInfo(run=row.run, task=task_in(row.task), created_s=row.created_s)
-            self.infos[row.run] = info
-            _apply(info, cast("dict[str, Any]", states.get(row.run) or {"state": "queued"}))
-            if info.state == "waiting":
-                info.question = open_question(await self.journal.entries(row.run))
-            if not info.over and info.question is None:
-                info.state = "queued"
-                await self._queue.put((info.task.priority, info.created_s, row.run))
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._places)]
+            info = self.infos[row.run] = RunInfo(run=row.run, task=_DAMAGED, created_s=row.created_s)
+            try:
+                await self._restore(info, row.task, states.get(row.run))
+            except BrokenJournal as error:  # one run's lines; the others have nothing to do with them
+                log.error("run cannot be read", extra={"run_id": info.run, "why": error.message})
+                _apply(info, {"state": "failed", "message": error.message, "class": type(error).__name__})
+        self._fill()
+
+    async def restore(self, row: RunRow) -> RunInfo:
+        """Take up a run that the journal has got from elsewhere, and return it."""
+        states = await self.journal.last_of_kind("state")
+        info = self.infos[row.run] = RunInfo(run=row.run, task=_DAMAGED, created_s=row.created_s)
+        await self._restore(info, row.task, states.get(row.run))
+        self._fill()
+        return info
+
+    async def _restore(self, info: RunInfo, task: Json, state: Json | BrokenJournal) -> None:
+        """Read a run out of the journal, and queue it where it was under way.
+
+        Raises:
+            BrokenJournal: Its lines are not what was recorded.
+        """
+        if isinstance(state, BrokenJournal):
+            raise state
+        try:
+            info.task = task_in(task)
+            _apply(info, cast("dict[str, Any]", state or {"state": "queued"}))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BrokenJournal(f"the task of run {info.run} cannot be read; `tandem gc --run {info.run}`") from error
+        if info.state == "waiting":
+            info.question = open_question(await self.journal.entries(info.run))
+        if not info.over and info.question is None:
+            info.state = "queued"
+            self._wait(info)
 
     async def close(self) -> None:
         """Stop all work where it stands; the next router goes on with it."""
         self._closing = True
-        for task in self._workers:
+        for task in self._active.values():
             task.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        await asyncio.gather(*self._active.values(), return_exceptions=True)
 
     @property
     def full(self) -> bool:
         """Return whether no further run may wait."""
-        return self._queue.qsize() >= self._waiting_max
+        return len(self._queue) >= self._limits.queue
+
+    @property
+    def at_work(self) -> bool:
+        """Return whether any run is."""
+        return bool(self._active)
+
+    def tell_all(self, text: str) -> None:
+        """Tell whoever watches a run at work."""
+        for run in self._active:
+            self.feed(run).emit("note", {"text": text, "level": "warning"})
+
+    def drop(self, run_id: RunId) -> None:
+        """Forget the events of a run that is no more."""
+        self._feeds.pop(run_id, None)
+
+    def before(self, run_id: RunId) -> int | None:
+        """Return how many runs go first, None where a run does not wait for its turn."""
+        if run_id not in self._queue:
+            return None
+        order = ordered(self._queue.values(), time.monotonic(), ageing_s=self._limits.ageing_s)
+        return [waiting.run for waiting in order].index(run_id)
 
     @property
     def watched(self) -> bool:
@@ -91,10 +142,14 @@ class Engine:
     async def enqueue(self, info: RunInfo) -> None:
         """Let a run take its turn."""
         await self.set_state(info, state="queued")
-        await self._queue.put((info.task.priority, info.created_s, info.run))
+        self._wait(info)
+        self._fill()
+        if self.before(info.run) is not None:
+            self._tell_places()
 
     async def cancel(self, info: RunInfo) -> None:
         """Stop a run, whatever it does."""
+        self._queue.pop(info.run, None)
         task = self._active.get(info.run)
         if task is not None:
             task.cancel()
@@ -113,28 +168,47 @@ class Engine:
         _apply(info, value)
         _tell(info, self.feed(info.run))
 
-    async def _work(self) -> None:
-        while True:
-            _, _, run_id = await self._queue.get()
-            info = self.infos[run_id]
-            if info.state != "queued" or run_id in self._active:
-                continue  # cancelled meanwhile, or asked for twice
-            task = self._active[run_id] = asyncio.create_task(self._execute(info))
-            try:
-                await asyncio.wait([task])
-            finally:
-                if not task.done():
-                    task.cancel()
-                    await asyncio.wait([task])
-                del self._active[run_id]
+    def _wait(self, info: RunInfo) -> None:
+        self._queue[info.run] = Waiting(
+            run=info.run,
+            repo=info.task.repo,
+            priority=info.task.priority,
+            since_s=time.monotonic(),
+            created_s=info.created_s,
+        )
+
+    def _fill(self) -> None:
+        """Give free places to those whose turn it is."""
+        while not self._closing and len(self._active) < self._limits.active_runs:
+            at_work = [self.infos[run].task.repo for run in self._active]
+            per_repo, ageing_s = self._limits.repo_runs, self._limits.ageing_s
+            free = {run: waiting for run, waiting in self._queue.items() if run not in self._active}
+            chosen = choose(free.values(), at_work, time.monotonic(), per_repo=per_repo, ageing_s=ageing_s)
+            if chosen is None:
+                return
+            del self._queue[chosen.run]
+            if self.infos[chosen.run].state == "queued":  # else it was cancelled meanwhile
+                task = self._active[chosen.run] = asyncio.create_task(self._execute(self.infos[chosen.run]))
+                task.add_done_callback(functools.partial(self._left, chosen.run))
+
+    def _tell_places(self) -> None:
+        """Tell whoever waits with a run how many go first."""
+        for run, feed in self._feeds.items():
+            if feed.watched and (before := self.before(run)) is not None:
+                feed.emit("state", {"state": "queued", "before": before})
+
+    def _left(self, run_id: RunId, task: asyncio.Task[None]) -> None:
+        del self._active[run_id]
+        if not task.cancelled() and (error := task.exception()):
+            log.error("run's task failed", extra={"run_id": run_id}, exc_info=error)
+        self._fill()
+        self._tell_places()
 
     async def _execute(self, info: RunInfo) -> None:
         """Work on a run until it ends or waits, and record which. Only closing leaves it as it stands."""
-        started, feed = time.monotonic(), self.feed(info.run)
+        feed = self.feed(info.run)
         try:
-            await self.set_state(info, state="running")
-            recorder = RunRecorder(self.journal, info.run, await self.journal.entries(info.run), emit=feed.emit)
-            change = await self._outcome(info, recorder)
+            change = await self._patiently(info, feed)
         except asyncio.CancelledError:
             if self._closing:
                 raise  # the state stays as it is, and the next router goes on
@@ -145,13 +219,63 @@ class Engine:
             log.exception("run failed unforeseen", extra={"run_id": info.run})
             words = f"an unforeseen fault ({type(error).__name__}: {error}); the router's log has the details"
             change = {"state": "failed", "message": words, "class": "TandemError"}
-        info.active_s += time.monotonic() - started
+        self._let_go(info, feed)
         try:
             await to_the_end(self._conclude(info, change))
-        except TandemError as error:  # the disk is full, say: nobody may take the run for one that works
+        except TandemError as error:  # nobody may take the run for one that works
             log.error("run's end could not be recorded", extra={"run_id": info.run, "why": error.message})
             _apply(info, {"state": "failed", "message": error.message, "class": type(error).__name__})
             _tell(info, feed)
+
+    async def _patiently(self, info: RunInfo, feed: Feed) -> dict[str, Any]:
+        """Return the change of state a run comes to; while a machine is away or a disk is full, wait and try again."""
+        tries, last_s = 0, time.monotonic()
+        while True:
+            try:
+                return await self._attempt(info, feed)
+            except (TandemError, OSError) as raised:
+                error = (
+                    raised if isinstance(raised, TandemError) else disk.trouble(raised, "the run paused", self.state)
+                )
+                kind = holds.kind_of(error) if error else None
+                if error is None or kind is None:
+                    raise (error or raised) from raised
+                began_s = last_s
+                if info.hold is None:  # it had got on since it last waited
+                    tries, began_s = 0, time.monotonic()
+                waited_s = time.monotonic() - began_s
+                if waited_s > self._limits.wait_s:
+                    raise holds.given_up(error, waited_s) from error
+                last_s = began_s
+                self._hold(info, feed, Hold(kind=kind, text=error.message, since_s=time.time() - waited_s))
+                await asyncio.sleep(holds.pause_s(tries))
+                tries += 1
+
+    async def _attempt(self, info: RunInfo, feed: Feed) -> dict[str, Any]:
+        if info.state != "running":
+            await self.set_state(info, state="running")
+
+        def emit(kind: EventKind, data: dict[str, Json]) -> None:
+            if kind == "hold":
+                self._hold(info, feed, Hold(kind="retrying", text=str(data.get("text")), since_s=time.time()))
+            else:
+                feed.emit(kind, data)
+
+        entries = await self.journal.entries(info.run)
+        recorder = RunRecorder(self.journal, info.run, entries, emit=emit, progressed=lambda: self._let_go(info, feed))
+        return await self._outcome(info, recorder)
+
+    def _hold(self, info: RunInfo, feed: Feed, hold: Hold) -> None:
+        if info.hold is None or (info.hold.kind, info.hold.text) != (hold.kind, hold.text):
+            log.warning("run waits", extra={"run_id": info.run, "kind": hold.kind, "why": hold.text})
+            feed.emit("hold", {"what": hold.kind, "text": hold.text})
+        info.hold = hold
+
+    def _let_go(self, info: RunInfo, feed: Feed) -> None:
+        if info.hold is not None:
+            log.info("run goes on", extra={"run_id": info.run, "kind": info.hold.kind})
+            info.hold = None
+            feed.emit("hold", {"what": "", "text": ""})
 
     async def _conclude(self, info: RunInfo, change: dict[str, Any]) -> None:
         entries = await self.journal.entries(info.run)
@@ -162,7 +286,7 @@ class Engine:
     async def _outcome(self, info: RunInfo, recorder: RunRecorder) -> dict[str, Any]:
         """Execute the graph within the run's time and return the change of state it came to."""
         left_s = info.task.max_minutes * 60 - info.active_s
-        budget = asyncio.timeout(max(left_s, 0.0))
+        budget, started = asyncio.timeout(max(left_s, 0.0)), time.monotonic()
         try:
             async with budget:
                 ending = await execution.execute(info.task, recorder, await self.repository(info), self.ports)
@@ -171,6 +295,8 @@ class Engine:
                 raise
             words = f"it worked for {info.task.max_minutes:g} minutes, which is its limit; raise it with --max-minutes"
             raise DeadlineExceeded(words) from None
+        finally:
+            info.active_s += time.monotonic() - started
         info.facts = facts_of(ending.state)
         return {"state": "waiting"} if ending.waiting else dict(ending.outcome)
 
@@ -183,6 +309,7 @@ def _apply(info: RunInfo, value: Mapping[str, Any]) -> None:
     info.branch = value.get("branch", "")
     info.verdict = value.get("verdict")
     info.active_s = value.get("active_s", 0.0)
+    info.moved = bool(value.get("moved"))
     info.ended_s = value.get("ended_s")
     info.facts = value.get("facts") or info.facts
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from graphs.records import call_out, message_out
+from tandem.paths import private_dir
 from tandem.secrets import redacted
 from tandem.types import CompleteRequest, Json, Reply, RunId, Tool
 
@@ -134,6 +135,23 @@ def _shaped(body: Any) -> Json:
     found: list[Json] = body or ["", "[lost]", [], ""]
     role, content, tool_calls, call_id = found
     return {"role": role, "content": content, "tool_calls": tool_calls, "tool_call_id": call_id}
+
+
+def raw(state: Path, run_id: RunId) -> bytes:
+    """Return a run's file as it is; empty where there is none. Blocking."""
+    try:
+        return _file(state, run_id).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def put(state: Path, run_id: RunId, content: bytes) -> None:
+    """Put a run's file in place, as it came from another machine. Blocking."""
+    if content:
+        private_dir(state / "flight")
+        descriptor = os.open(_file(state, run_id), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content[:FILE_BYTES_MAX])
 
 
 def _file(state: Path, run_id: RunId) -> Path:

@@ -22,6 +22,7 @@ from tandem.paths import private_dir
 
 log = logging.getLogger(__name__)
 READY_S = 60.0  # from start to the ready line, on a machine that is busy
+STUCK_S = 30.0  # of silence, after which a worker is taken for stuck; it gives a sign every 5 s
 STOP_S = 3.0  # from SIGTERM to SIGKILL
 QUICK_S = 10.0  # a worker that lived shorter did not really start
 TRIES = 6  # quick deaths in a row, after which it is left alone
@@ -122,8 +123,29 @@ class LocalWorker:
                 f"the worker on this machine did not get ready within {READY_S:g} s; its log: {self._log_file}"
             )
             log.warning("worker not ready", extra={"wait_s": READY_S})
-        while await stdout.read(1 << 16):
-            pass
+        await self._watch(stdout)
+
+    async def _watch(self, stdout: asyncio.StreamReader) -> None:
+        """Read the worker's signs of life; kill one that gives none, so that another takes its place.
+
+        Twice in a row: when this process itself was stopped, by a lid that closed, the first wait has run out as well.
+        """
+        missed = 0
+        while missed < 2:
+            try:
+                async with asyncio.timeout(STUCK_S / 2):
+                    if not await stdout.read(1 << 16):
+                        return
+                missed = 0
+            except TimeoutError:
+                missed += 1 if self.ready.is_set() else 0
+        self.trouble = (
+            f"the worker on this machine did not move for {STUCK_S:g} s and was replaced; log: {self._log_file}"
+        )
+        log.error("worker stuck, killed", extra={"worker_pid": self.pid, "silent_s": STUCK_S})
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
 
 
 def _says_ready(line: bytes) -> bool:

@@ -15,7 +15,7 @@ import grpc
 from grpc import aio
 
 from tandem import __version__, wire
-from tandem.errors import Unavailable
+from tandem.errors import Unreachable
 from tandem.types import NodeInfo
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceStub
@@ -54,7 +54,7 @@ class Node:
         """Return what the node says it is, asked at most every few seconds; `patient` waits for one that is starting.
 
         Raises:
-            Unavailable: It does not answer.
+            Unreachable: It does not answer.
             VersionSkew: It speaks another protocol.
         """
         known = None if fresh else self.known()
@@ -67,7 +67,7 @@ class Node:
         except aio.AioRpcError as error:
             self.doubt()  # what it said before is kept, to see whether it was started anew
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise Unavailable(f"worker {self.name} did not say what it is within {DESCRIBE_S:g} s") from error
+                raise Unreachable(f"worker {self.name} did not say what it is within {DESCRIBE_S:g} s") from error
             raise wire.error_in(error, f"worker {self.name}") from error
         info = wire.node_in(answer)
         if self._info is not None and self._info.boot_id != info.boot_id:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tandem.errors import Unavailable, UnknownModel
+from tandem.errors import Unavailable, UnknownModel, Unreachable
 from tandem.types import NodeInfo
 
 
@@ -21,7 +21,8 @@ def for_model(model: str, nodes: Sequence[NodeInfo | None]) -> Choice:
     """Return the first node that offers `model`; a node that did not answer is None.
 
     Raises:
-        Unavailable: No node answers, or the one backend that could have it does not.
+        Unreachable: No node answers.
+        Unavailable: The one backend that could have it does not.
         UnknownModel: Nobody has it; the message names what there is and the remedy.
     """
     alive = _alive(nodes)
@@ -39,7 +40,7 @@ def for_check(nodes: Sequence[NodeInfo | None]) -> Choice:
     """Return a node to run tests on: one with a sandbox if there is one, else the first, which will say why not.
 
     Raises:
-        Unavailable: No node answers.
+        Unreachable: No node answers.
     """
     alive = _alive(nodes)
     for index, node in alive:
@@ -52,7 +53,7 @@ def for_check(nodes: Sequence[NodeInfo | None]) -> Choice:
 def _alive(nodes: Sequence[NodeInfo | None]) -> list[tuple[int, NodeInfo]]:
     alive = [(index, node) for index, node in enumerate(nodes) if node is not None]
     if not alive:
-        raise Unavailable("no worker answers; `tandem doctor` finds out why")
+        raise Unreachable("no worker answers; `tandem doctor` finds out why")
     return alive
 
 

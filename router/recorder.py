@@ -17,7 +17,16 @@ from dataclasses import asdict, replace
 from typing import Any, TypeVar, cast
 
 from router.journal import Entry, Journal
-from tandem.errors import BrokenJournal, Cancelled, ReplayDiffers, StaleApproval, TandemError, Unavailable
+from tandem.errors import (
+    BrokenJournal,
+    Cancelled,
+    DiskFull,
+    ReplayDiffers,
+    StaleApproval,
+    TandemError,
+    Unavailable,
+    Unreachable,
+)
 from tandem.events import EventKind
 from tandem.faults import failpoint
 from tandem.types import Comment, Decision, Json, Question, RunId
@@ -39,12 +48,20 @@ class RunRecorder:
     """Implements `tandem.ports.Recorder` for one execution of the graph."""
 
     def __init__(
-        self, journal: Journal, run_id: RunId, entries: list[Entry], *, emit: Emit, offline: bool = False
+        self,
+        journal: Journal,
+        run_id: RunId,
+        entries: list[Entry],
+        *,
+        emit: Emit,
+        offline: bool = False,
+        progressed: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
         self._run_id = run_id
         self._emit = emit
         self._offline = offline
+        self._progressed = progressed  # told of every entry: the run gets on
         self._next: defaultdict[str, int] = defaultdict(int)
         self._load(entries)
 
@@ -82,7 +99,7 @@ class RunRecorder:
             attempt = self._tries[key] + 1 + self._cuts
             try:
                 value = await live(attempt)
-            except Cancelled:
+            except (Cancelled, Unreachable, DiskFull):  # no answer at all: the same attempt is asked for again later
                 raise
             except TandemError as error:
                 self._tries[key] += 1
@@ -91,6 +108,7 @@ class RunRecorder:
                 if pause_s is None or not isinstance(error, Unavailable):
                     raise
                 self.emit("note", text=f"{error.message}; trying again", level="warning")
+                self.emit("hold", what="retrying", text=error.message)
                 await asyncio.sleep(pause_s)
             else:
                 await self._append(key, kind, asked, value, attempt)
@@ -210,6 +228,8 @@ class RunRecorder:
             value=value,
             at_s=time.time(),
         )
+        if kind != "failed":
+            self._progressed()
         if kind == "intent":
             self._intents.add(key)
         elif kind not in _LOOSE:

@@ -18,13 +18,15 @@ from agents import personas
 from agents.tokens import counter
 from graphs.state import WORKFLOW_VERSION
 from graphs.team import Settings
-from router import execution, flight
+from router import execution, flight, moving
 from router import verify as verification
 from router.accept import accept, new_run_id
+from router.awake import Awake
 from router.dispatcher import Dispatcher, Node
 from router.engine import Engine
 from router.guardrail.findings import decide
 from router.guardrail.secrets import secrets
+from router.housekeeping import Housekeeping, must_be_over
 from router.journal import Journal, RunRow
 from router.pace import Pace
 from router.recorder import RunRecorder, decision_in, is_new
@@ -38,6 +40,7 @@ from tandem.types import CommitId, Decision, Json, Limits, RunId, RunState
 
 log = logging.getLogger(__name__)
 RESUMABLE: frozenset[RunState] = frozenset(("failed", "cancelled"))
+_LOOK_S = 600.0  # between two looks whether it is time to clear up
 Progress = tuple[str, dict[str, Json]]
 
 
@@ -50,6 +53,9 @@ class Runs:
         self._journal = engine.journal
         self._ports = engine.ports
         self._nodes = nodes
+        self._housekeeping = Housekeeping(engine.state, engine.journal, engine.infos, config.keep)
+        self._awake = Awake(lambda: config.router.keep_awake and engine.at_work, self._woke)
+        self._tasks = [asyncio.create_task(self._keep_clear()), asyncio.create_task(self._awake.run())]
 
     @classmethod
     async def open(cls, *, config: Config, state: Path, worker_socket: Path, guardrail: Guardrail) -> Runs:
@@ -79,6 +85,9 @@ class Runs:
 
     async def close(self) -> None:
         """Stop all work where it stands; the next router goes on with it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._engine.close()
         await self._nodes.close()
         await self._journal.close()
@@ -102,11 +111,14 @@ class Runs:
         self._engine.infos[info.run] = info
         await self._engine.enqueue(info)
         log.info("run accepted", extra={"run_id": info.run, "language": task.language, "deliver": task.deliver})
-        return {**summary(info), "notes": list(checkout.notes), "language": task.language}
+        return {**self._summary(info), "notes": list(checkout.notes), "language": task.language}
 
     async def list_runs(self) -> list[dict[str, Json]]:
         """Return all runs, newest first."""
-        return [summary(info) for info in sorted(self._engine.infos.values(), key=lambda i: -i.created_s)]
+        return [self._summary(info) for info in sorted(self._engine.infos.values(), key=lambda i: -i.created_s)]
+
+    def _summary(self, info: RunInfo) -> dict[str, Json]:
+        return summary(info, self._engine.before(info.run))
 
     async def get(self, run_id: RunId) -> dict[str, Json]:
         """Return everything about a run."""
@@ -162,6 +174,8 @@ class Runs:
         info = self._info(run_id)
         if info.state in ("queued", "running", "waiting"):
             return summary(info)
+        if info.moved:
+            raise Conflict(f"run {run_id} was moved to another machine, which goes on with it")
         if info.state not in RESUMABLE:
             raise Conflict(f"run {run_id} is {info.state}; there is nothing to go on with")
         if info.error in (
@@ -239,6 +253,42 @@ class Runs:
         async for event in self._engine.feed(run_id).subscribe(after):
             yield event
 
+    async def export(self, run_id: RunId, file: str, *, move: bool) -> dict[str, Json]:
+        """Write a run into a file; with `move` it goes on only where it is taken in."""
+        return await moving.export(self._engine, self._info(run_id), Path(file), move=move)
+
+    async def take_in(self, file: str, repo: str) -> dict[str, Json]:
+        """Take a run in from a file and return its summary."""
+        return self._summary(await moving.take_in(self._engine, Path(file), repo))
+
+    async def clear(self, *, run: str, days: float | None, dry_run: bool) -> dict[str, Json]:
+        """Clear away what is old, and `run` whatever its age ("" for none); return what that freed."""
+        named = [self.resolve(run)] if run else []
+        for run_id in named:
+            must_be_over(self._info(run_id))
+        freed, troubles = await self._housekeeping.clear(
+            self._nodes.collect, runs=named, days=days, dry_run=dry_run, idle=not self._engine.at_work
+        )
+        for run_id in [run_id for run_id in named if run_id not in self._engine.infos]:
+            self._engine.drop(run_id)
+        told: list[Json] = [{"what": one.what, "count": one.count, "bytes": one.size_bytes} for one in freed]
+        return {"dry_run": dry_run, "freed": told, "troubles": list[Json](troubles)}
+
+    async def _keep_clear(self) -> None:
+        """Clear up once a day, while no run is at work."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if self._config.keep.by_itself and not self._engine.at_work and self._housekeeping.overdue:
+                try:
+                    await self.clear(run="", days=None, dry_run=False)
+                except (TandemError, OSError) as error:
+                    log.warning("could not clear up", extra={"why": str(error)})
+
+    def _woke(self, gap_s: float) -> None:
+        """Doubt every connection after a sleep, and tell who watches."""
+        self._nodes.doubt()
+        self._engine.tell_all(f"nothing moved for {gap_s:.0f} s: this machine slept, or was stopped; going on")
+
     async def status(self) -> dict[str, Json]:
         """Return what this router has and does."""
         states = [info.state for info in self._engine.infos.values()]
@@ -250,7 +300,12 @@ class Runs:
         }
         nodes = [cast("Json", asdict(node)) for node in await self._nodes.describe()]
         models: dict[str, Json] = {"router": self._config.models.router, "worker": self._config.models.worker}
-        return {"runs": counts, "models": models, "nodes": nodes}
+        holds: list[Json] = [
+            {"run": info.run, "kind": info.hold.kind, "text": info.hold.text, "since_s": info.hold.since_s}
+            for info in self._engine.infos.values()
+            if info.hold
+        ]
+        return {"runs": counts, "models": models, "nodes": nodes, "holds": holds, "awake": self._awake.held}
 
     def resolve(self, prefix: str) -> RunId:
         """Return the run that `prefix`, or `latest`, means.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
+from router.holds import Hold
 from router.journal import Entry
 from tandem.types import ENDED, Json, Question, RunId, RunState, Task
 
@@ -24,8 +25,10 @@ class RunInfo:
     branch: str = ""
     verdict: str | None = None
     ended_s: float | None = None
+    moved: bool = False  # it goes on elsewhere
     active_s: float = 0.0  # time it has worked, without waiting
     question: Question | None = None
+    hold: Hold | None = None  # what it waits for, though it is at work
     facts: dict[str, Json] = field(default_factory=dict[str, Json])  # kind, difficulty, round, rehearsed
 
     @property
@@ -34,8 +37,8 @@ class RunInfo:
         return self.state in ENDED
 
 
-def summary(info: RunInfo) -> dict[str, Json]:
-    """Return the short form, the same for every call of the API."""
+def summary(info: RunInfo, before: int | None = None) -> dict[str, Json]:
+    """Return the short form, the same for every call of the API; `before` runs go first while it is queued."""
     return {
         "run": info.run,
         "repo": info.task.repo,
@@ -49,7 +52,10 @@ def summary(info: RunInfo) -> dict[str, Json]:
         "round": info.facts.get("round", 0),
         "question": cast("Json", asdict(info.question)) if info.question and info.state == "waiting" else None,
         "message": info.message,
+        "before": before,
+        "hold": info.hold.told() if info.hold else None,
         "error": info.error or None,
+        "moved": info.moved,
         "rehearsed": info.facts.get("rehearsed", False),
         "created_s": info.created_s,
         "ended_s": info.ended_s,

@@ -156,12 +156,40 @@ class RouterConfig(_Section):
     """Runs that work at the same time; the others wait in the queue."""
     queue: Annotated[int, Field(ge=1)] = 256
     """Runs that may wait; one more is refused."""
+    repo_runs: Annotated[int, Field(ge=1, le=64)] = 1
+    """Runs that work on one repository at the same time: two that end together cost each other a rebase."""
+    ageing_s: Annotated[float, Field(gt=0)] = 900.0
+    """After so long in the queue a run counts as one of the next priority."""
+    wait_s: Annotated[float, Field(ge=0)] = 43_200.0
+    """How long a run waits for a worker that is away, or for room on a disk, before it fails."""
+    keep_awake: bool = True
+    """Whether the machine is kept from falling asleep while runs are at work."""
     linger_s: Annotated[float, Field(ge=0)] = 600.0
     """How long a router that a command started stays with nothing to do."""
     call_s: Annotated[float, Field(gt=0)] = 900.0
     """Longest single answer of a model."""
     work_s: Annotated[float, Field(gt=0)] = 1800.0
     """Longest work of one persona with its tools: all its answers and tests together."""
+
+
+class KeepConfig(_Section):
+    """How long things are kept; `tandem gc` clears away what is older, and the router does once a day when it is idle."""
+
+    runs_days: Annotated[float, Field(ge=0)] = 90.0
+    """Runs that ended, with their journal and drafts; what was merged stays in your repository, of course."""
+    calls_days: Annotated[float, Field(ge=0)] = 30.0
+    """What was said to models, word for word."""
+    environments_days: Annotated[float, Field(ge=0)] = 30.0
+    """Installed packages, counted from their last use."""
+    by_itself: bool = True
+    """Whether the router clears up without being asked."""
+
+
+class TelemetryConfig(_Section):
+    """Traces and metrics by OpenTelemetry; needs the extra `otel`."""
+
+    endpoint: str = ""
+    """Where a collector takes OTLP over HTTP, such as http://127.0.0.1:4318; empty: nothing is sent."""
 
 
 class WorkerConfig(_Section):
@@ -188,6 +216,8 @@ class Config(_Section):
     prepare: PrepareConfig = PrepareConfig()
     router: RouterConfig = RouterConfig()
     worker: WorkerConfig = WorkerConfig()
+    keep: KeepConfig = KeepConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
 
 
 def load(path: Path | None = None, env: Mapping[str, str] = os.environ) -> Config:

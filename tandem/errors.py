@@ -17,9 +17,11 @@ A message says what failed, with which value, and what to do.
     ├── Refused                      PERMISSION_DENIED    exit 6   a guard said no; nothing was run
     │   └── NoSandbox                                              Check will not run code without a sandbox
     ├── Unavailable                  UNAVAILABLE          exit 4   a machine or model server does not answer
+    │   └── Unreachable                                            no worker at all can be reached; a run waits for one
     ├── DeadlineExceeded             DEADLINE_EXCEEDED    exit 4   it took longer than it may
     ├── Cancelled                    CANCELLED            exit 130 a person stopped it
     ├── ResourceExhausted            RESOURCE_EXHAUSTED   exit 4   memory, queue, disk, output
+    │   ├── DiskFull                                               no room; a run waits until there is some
     │   └── NotResident                                            a model needs more memory than may be used
     ├── BadReply                     DATA_LOSS            exit 1   a model's or tool's answer that cannot be used
     └── BrokenJournal                DATA_LOSS            exit 7   the journal does not fit what is asked of it
@@ -120,6 +122,10 @@ class Unavailable(TandemError):
     exit_code = 4
 
 
+class Unreachable(Unavailable):
+    """No worker can be reached. What was asked may be going on there; asked again, it is joined and not repeated."""
+
+
 class DeadlineExceeded(TandemError):
     """It took longer than it may; the message names the limit and the setting."""
 
@@ -139,6 +145,10 @@ class ResourceExhausted(TandemError):
 
     status = "RESOURCE_EXHAUSTED"
     exit_code = 4
+
+
+class DiskFull(ResourceExhausted):
+    """A disk has no room. Nothing that was recorded is lost, and the work goes on when there is some again."""
 
 
 class NotResident(ResourceExhausted):

@@ -19,10 +19,11 @@ EventKind = Literal[
     "call.started",  # {step, persona, model, node, expected_s?}
     "call.tokens",  # {step, persona, tokens, tokens_s, tail}: at most ten a second
     "call.finished",  # as started, and {node, backend, rehearsed, seconds, …, completion_tokens}
-    "call.tool",  # {step, persona, tool, about, failed, said}: a tool was used
+    "call.tool",  # {step, number, persona, tool, about, failed, said}: a tool was used
     "check.started",  # {step, command, commit, node, what}
     "check.progress",  # {step, stage, message}
     "check.finished",  # {step, verdict, reason, passed, failed, seconds, sandbox, failures}
+    "hold",  # {what, text}: at work, but waiting-for-worker, paused-disk-full or retrying; "" when it goes on
     "note",  # {text, level}: something the person should know
     "question",  # {question: {...}}
     "answer",  # {question, choice, by}

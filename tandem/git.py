@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tandem.errors import BadInput, DeadlineExceeded, ResourceExhausted, TandemError, Unavailable
+from tandem.disk import is_full
+from tandem.errors import BadInput, DeadlineExceeded, DiskFull, ResourceExhausted, TandemError, Unavailable
 
 OLDEST = (2, 38)  # the first with `merge-tree --write-tree`
 STDOUT_BYTES_MAX = 256 << 20
@@ -103,7 +104,8 @@ async def git(
 
     Raises:
         DeadlineExceeded: It took longer than `timeout_s`; the process and its children are gone.
-        ResourceExhausted: The disk is full, or it wrote more than 256 MiB.
+        DiskFull: There is no room for what it writes.
+        ResourceExhausted: It wrote more than 256 MiB.
         Unavailable: git is not installed.
         TandemError: It failed, and `check` was asked for.
     """
@@ -208,8 +210,8 @@ async def _run(
 def failure(verb: str, result: GitResult) -> TandemError:
     """Return our error for a git process that failed."""
     words = " ".join(result.stderr.split())[-600:] or "it said nothing"
-    if "No space left on device" in result.stderr:
-        return ResourceExhausted(f"git {verb} found the disk full ({words}); free some space and resume")
+    if is_full(result.stderr):
+        return DiskFull(f"git {verb} found a disk full ({words}); free some space, and the work goes on by itself")
     return TandemError(f"git {verb} failed with status {result.returncode}: {words}")
 
 

@@ -268,6 +268,24 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a worker is to keep when it clears up: of each repository (by id) these commits and their history."""
+
+    repositories: Mapping[str, tuple[CommitId, ...]]
+    environments_s: float  # those unused for longer go
+    dry_run: bool = False  # only say what could be freed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freed:
+    """What clearing up freed, or would: a kind of thing, how many, and their bytes on disk."""
+
+    what: str
+    count: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
     """One file of a change: its whole new text, or None to delete it."""
 

@@ -270,6 +270,31 @@ def environment_in(message: pb.Environment) -> types.Environment:
     )
 
 
+def collect_out(kept: types.Kept) -> pb.CollectRequest:
+    """Return the wire form of what a worker is to keep."""
+    repositories = [pb.KeptRepository(repo_id=name, commits=commits) for name, commits in kept.repositories.items()]
+    return pb.CollectRequest(repositories=repositories, environments_s=kept.environments_s, dry_run=kept.dry_run)
+
+
+def collect_in(message: pb.CollectRequest) -> types.Kept:
+    """Return what a router wants kept."""
+    return types.Kept(
+        repositories={one.repo_id: tuple(types.CommitId(c) for c in one.commits) for one in message.repositories},
+        environments_s=message.environments_s,
+        dry_run=message.dry_run,
+    )
+
+
+def freed_out(freed: Iterable[types.Freed]) -> pb.CollectResponse:
+    """Return the wire form of what was freed."""
+    return pb.CollectResponse(freed=[pb.Freed(what=one.what, count=one.count, bytes=one.size_bytes) for one in freed])
+
+
+def freed_in(message: pb.CollectResponse) -> list[types.Freed]:
+    """Return what a worker freed."""
+    return [types.Freed(what=one.what, count=one.count, size_bytes=one.bytes) for one in message.freed]
+
+
 def check_out(request: types.CheckRequest) -> pb.CheckRequest:
     """Return the wire form of a check."""
     limits = request.limits
@@ -401,12 +426,12 @@ def error_in(error: aio.AioRpcError, node: str) -> errors.TandemError:
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return errors.DeadlineExceeded(f"{node} did not answer within its deadline")
         case grpc.StatusCode.CANCELLED:
-            return errors.Cancelled(f"the call to {node} was cancelled")
+            return errors.Unreachable(f"{node} broke the call off")  # nobody here cancelled it: it is leaving
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return errors.ResourceExhausted(f"{node}: {details}")
         case grpc.StatusCode.UNIMPLEMENTED:
             return errors.VersionSkew(f"{node} does not know this call ({details}); upgrade Tandem there")
         case grpc.StatusCode.UNAVAILABLE:
-            return errors.Unavailable(f"{node} does not answer: {details}")
+            return errors.Unreachable(f"{node} does not answer: {details}")
         case _:
             return errors.TandemError(f"{node} failed: {details}")

@@ -14,6 +14,7 @@ import platform
 import signal
 import socket
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -22,14 +23,18 @@ from tandem import __version__
 from tandem.config import Config, load
 from tandem.entry import APP_ROOT
 from tandem.errors import AlreadyRunning, BadConfig, TandemError
+from tandem.faults import failpoint
 from tandem.paths import SOCKET_PATH_MAX, private_dir, socket_path, state_dir
 from tandem.telemetry import start_logging
+from worker.fence import Fence
 
 if TYPE_CHECKING:
     from grpc import aio
 
     from worker.servicer import Offer
 
+FENCED = 75  # exit status of one that was replaced
+BEAT_S = 5.0  # between two signs of life
 GRACE_S = 2.0  # for calls under way when asked to leave; shorter than a router waits before it kills
 
 
@@ -80,8 +85,9 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
     from tandem.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
     from worker.servicer import Servicer
 
-    _free(socket_file)
-    servicer = Servicer(await _offer(config, state, name))
+    _free(socket_file, replace=lifeline)
+    fence = Fence.take(state)
+    servicer = Servicer(await _offer(config, state, name, fence))
     server = aio.server(options=wire.SERVER_OPTIONS)
     add_WorkerServiceServicer_to_server(servicer, server)
     health = HealthServicer()
@@ -90,22 +96,40 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
     leave = _leave_when_told(lifeline=lifeline)  # before anybody can know that there is a worker to stop
     _listen(server, socket_file)
     await server.start()
+    failpoint("worker.ready")
     print(json.dumps({"ready": True, "socket": str(socket_file), "name": name}), flush=True)
+    beating = asyncio.create_task(_beat()) if lifeline else None
     try:
         await leave.wait()
     finally:
+        if beating is not None:
+            beating.cancel()
+        if not fence.holds:  # the socket at that path is a later worker's by now, and gRPC would remove it
+            await servicer.close()
+            os._exit(FENCED)
         await server.stop(GRACE_S)
         await servicer.close()
         socket_file.unlink(missing_ok=True)
 
 
-async def _offer(config: Config, state: Path, name: str) -> Offer:
+async def _beat() -> None:
+    """Tell whoever started this, again and again, that it is not stuck; end quietly where nobody listens any more."""
+    while True:
+        await asyncio.sleep(BEAT_S)
+        try:
+            print(json.dumps({"beat": round(time.monotonic(), 1)}), flush=True)
+        except OSError:
+            return
+
+
+async def _offer(config: Config, state: Path, name: str, fence: Fence) -> Offer:
     from tandem.types import NodeInfo
     from tandem.wire import PROTOCOL
     from worker import sandbox
     from worker.backends.base import Backend, Backends
     from worker.backends.ollama import OllamaBackend
     from worker.check import Checker
+    from worker.collecting import Collector
     from worker.environments import Environments
     from worker.scheduler import Scheduler
     from worker.servicer import Offer
@@ -126,6 +150,7 @@ async def _offer(config: Config, state: Path, name: str) -> Offer:
 
         backends.append(OpenAIBackend(config.openai, wanted))
     rung = await asyncio.to_thread(sandbox.select)
+    environments = Environments(state, rung, fence)
     node = NodeInfo(
         name=name,
         boot_id=uuid.uuid4().hex,
@@ -139,10 +164,12 @@ async def _offer(config: Config, state: Path, name: str) -> Offer:
         node=node,
         state=state,
         backends=Backends(backends),
-        checks=Checker(state, name, rung),
-        prepares=Environments(state, rung),
+        checks=Checker(state, name, rung, environments),
+        prepares=environments,
         calls=Scheduler(config.worker.calls, config.worker.queue),
         check_places=Scheduler(config.worker.checks, config.worker.queue),
+        collects=Collector(state, fence).collect,
+        fence=fence,
     )
 
 
@@ -173,8 +200,11 @@ def _listen(server: aio.Server, socket_file: Path) -> None:
         raise BadConfig(f"cannot listen on {socket_file}; name another with --socket")
 
 
-def _free(socket_file: Path) -> None:
+def _free(socket_file: Path, *, replace: bool) -> None:
     """Make room for the socket: its folder, if there is none, and nobody's socket in it.
+
+    With `replace`, whoever listens there is replaced: of a router there is one, and what it did not start is a leftover
+    that may not even move. The fence keeps that one from doing harm.
 
     A folder that is there stays as it is, because it may be anybody's, `/tmp` even.
 
@@ -193,6 +223,9 @@ def _free(socket_file: Path) -> None:
         return
     if not socket_file.is_socket():
         raise BadConfig(f"{socket_file} is not a socket; name another with --socket")
+    if replace:
+        socket_file.unlink(missing_ok=True)
+        return
     probe = socket.socket(socket.AF_UNIX)
     probe.settimeout(1)
     try:

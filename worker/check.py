@@ -8,8 +8,10 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
+from tandem import disk
 from tandem.entry import APP_ROOT
 from tandem.errors import BadInput, NoSandbox
+from tandem.faults import failpoint
 from tandem.ports import OnProgress
 from tandem.types import CheckReport, CheckRequest
 from worker import gittunnel, judge, sandbox
@@ -27,11 +29,11 @@ _OUTPUT_TAIL = 16 << 10  # characters of output in a report
 class Checker:
     """Runs tests on this node."""
 
-    def __init__(self, state: Path, node_name: str, rung: sandbox.Rung) -> None:
+    def __init__(self, state: Path, node_name: str, rung: sandbox.Rung, environments: Environments) -> None:
         self._state = state
         self._node = node_name
         self._rung = rung
-        self._environments = Environments(state, rung)
+        self._environments = environments
         swept = sweep(state / "tmp")
         if swept:
             log.info("leftovers of a killed worker removed", extra={"folders": swept})
@@ -44,18 +46,22 @@ class Checker:
             BadInput: The folder or the command is none.
             NotFound: The commit or the environment is not here.
             ResourceExhausted: The tree is larger than a check takes.
+            DiskFull: There is no room for the tree or what the tests write.
         """
         rung = self._choose(request)
+        disk.must_have_room("no tests were run", self._state)
         planned = plan(request.adapter, request.command)
         git_dir = gittunnel.git_dir(self._state, request.repo_id)
         async with workspace(self._state, git_dir, request.commit) as space:
             if space.left_out:
                 on_progress("tree", f"left out of the tree: {', '.join(space.left_out[:5])}")
             on_progress("check", " ".join(request.command))
+            failpoint("worker.tree")
             folder = _folder(space.tree, request.folder)
             toolchain = self._environments.toolchain(request.environment, space.tree, folder)
             spec = _spec(request, space, toolchain, planned, folder)
             result = await _run(rung, spec)
+            failpoint("worker.checked")
             report = await asyncio.to_thread(_report, space.out / planned.report) if planned.report else None
         roots = [str(mount.source) for mount in spec.mounts]
         if result.breach:
@@ -63,6 +69,8 @@ class Checker:
             found = judge.Verdict(verdict="resource limit", reason=reason, tests=())
         else:
             found = judge.judge(request.adapter, result.exit_code, report, folder=folder, roots=roots)
+        if found.verdict != "passed":  # a full disk is no fault of what was tested; what the tests filled is free again
+            disk.must_have_room("the tests could not be run", self._state)
         log.info("check finished", extra={"run_id": request.run_id, "verdict": found.verdict, "reason": found.reason})
         return CheckReport(
             verdict=found.verdict,

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
+from tandem import disk
 from tandem.errors import NoSandbox, NotFound
 from tandem.faults import failpoint
 from tandem.git import git
@@ -28,6 +29,7 @@ from tandem.ports import OnProgress
 from tandem.types import Environment, Limits, PrepareRequest
 from worker import gittunnel, installers, registries, sandbox
 from worker.adapters import is_python
+from worker.fence import Fence
 from worker.requirements import Needs, candidates, included, needs
 from worker.sandbox.spec import ENV, HOME, TREE, Mount, SandboxSpec
 from worker.sandbox.toolchains import base_python, node_program, toolchain_bins
@@ -59,8 +61,9 @@ class Toolchain:
 class Environments:
     """The environments of this node."""
 
-    def __init__(self, state: Path, rung: sandbox.Rung) -> None:
+    def __init__(self, state: Path, rung: sandbox.Rung, fence: Fence) -> None:
         self._state = state
+        self._fence = fence
         self._folder = state / "environments"
         self._rung = rung
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -111,18 +114,21 @@ class Environments:
         if not self._rung.name:
             raise NoSandbox(f"installers run in a sandbox or not at all. {self._rung.remedy}")
         started = time.monotonic()
+        disk.must_have_room("packages could not be installed", self._state)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with scratch(self._state / "tmp") as building:
             target = building / "env"
             target.mkdir(mode=0o700)
             await self._install(wanted, building, request.wall_s, on_progress)
             (target / MARK).write_text(json.dumps({"kind": wanted.kind, "files": list(wanted.named)}))
-            failpoint("worker.environment")
+            failpoint("worker.built")
+            self._fence.check()
             try:
                 target.rename(self._folder / key)
             except OSError:
                 if not (self._folder / key / MARK).exists():  # else another worker was quicker, with the same content
                     raise
+        failpoint("worker.environment")
         seconds = round(time.monotonic() - started, 1)
         log.info("environment built", extra={"key": key, "kind": wanted.kind, "seconds": seconds})
         return Environment(key=key, kind=wanted.kind, files=wanted.named, built_s=seconds)
@@ -162,6 +168,7 @@ class Environments:
         built = self._folder / key
         if not re.fullmatch(r"[0-9a-f]{32}", key) or not (built / MARK).exists():
             raise NotFound(f"this worker has no environment {key[:40]!r}; Prepare builds it")
+        os.utime(built / MARK)  # used now; what is not used for long is cleared away
         kind = cast("Kind", json.loads((built / MARK).read_text())["kind"])
         if kind == "node":
             mounts = _modules(built, tree, folder)

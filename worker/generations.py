@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic, TypeVar
 
-from tandem.errors import Cancelled, DeadlineExceeded, ResourceExhausted, TandemError
+from tandem.errors import Cancelled, DeadlineExceeded, DiskFull, ResourceExhausted, TandemError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class Generations(Generic[T]):
             TandemError: Whatever ended it.
         """
         work = self._works.get((request_id, attempt))
-        if work is None or isinstance(work.error, Cancelled):  # what was cancelled may be asked again
+        if work is None or isinstance(work.error, Cancelled | DiskFull):  # either may be asked again
             work = self._begin(request_id, attempt, deadline_s, start)
         work.listeners += 1
         work.detached_at = None

@@ -8,7 +8,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tandem.errors import BadInput, DeadlineExceeded, ResourceExhausted, TandemError, Unavailable
+from tandem.disk import is_full
+from tandem.errors import BadInput, DeadlineExceeded, DiskFull, ResourceExhausted, TandemError, Unavailable
 from tandem.ports import OnProgress
 from worker import sandbox
 from worker.requirements import Needs
@@ -67,6 +68,8 @@ def trouble(result: sandbox.SandboxResult, names: str, wall_s: float) -> TandemE
         return ResourceExhausted(
             f"installing what {names} asks for was stopped: it took too much {result.breach}\n{end}"
         )
+    if is_full(result.output):
+        return DiskFull(f"there is no room to install what {names} asks for; free some space\n{end}")
     if _NO_NETWORK.search(result.output):
         return Unavailable(f"the package registry cannot be reached to install what {names} asks for\n{end}")
     if "ensurepip is not available" in result.output:

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from tandem import errors, types, wire
+from tandem import disk, errors, types, wire
 from tandem.faults import failpoint
 from tandem.ports import OnProgress
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer
 from worker import gittunnel
 from worker.backends.base import Backends
+from worker.fence import Fence
 from worker.generations import Generations
 from worker.scheduler import Scheduler
 
@@ -58,6 +59,8 @@ class Offer:
     prepares: Prepares
     calls: Scheduler
     check_places: Scheduler
+    collects: Callable[[types.Kept], Awaitable[list[types.Freed]]]
+    fence: Fence
 
 
 class Servicer(WorkerServiceServicer):
@@ -86,7 +89,7 @@ class Servicer(WorkerServiceServicer):
 
     async def Complete(self, request: pb.CompleteRequest, context: Any) -> AsyncIterator[pb.CompleteResponse]:
         """Ask a model, or join the call that does."""
-        async with _answering(context):
+        async with self._answering(context):
             asked = wire.complete_in(request)
             if request.resume_offset < 0:
                 raise errors.BadInput(f"resume_offset is {request.resume_offset}; it counts characters from 0")
@@ -100,23 +103,27 @@ class Servicer(WorkerServiceServicer):
 
     async def _generate(self, request: types.CompleteRequest) -> AsyncIterator[types.Chunk | types.Reply]:
         backend, model = self._offer.backends.pick(request.model)
+        with disk.watched("no model could be asked", self._offer.state):
+            failpoint("worker.call")
         async with self._offer.calls.turn(request.priority), aclosing(backend.complete(request, model)) as stream:
             async for part in stream:
                 if isinstance(part, types.Reply):
-                    failpoint("worker.reply")
+                    with disk.watched("the reply could not be told", self._offer.state):
+                        failpoint("worker.reply")
                     part = replace(part, node=self._offer.node.name)
                 yield part
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> AsyncIterator[pb.CheckResponse]:
         """Run tests, or join the run that does."""
-        async with _answering(context):
+        async with self._answering(context):
             asked = wire.check_in(request)
             deadline_s = asked.limits.wall_s + request.header.deadline_s + _SLACK_S
 
             async def work(tell: OnProgress) -> pb.CheckResponse:
-                async with self._offer.check_places.turn(asked.priority):
-                    report = await self._offer.checks.check(asked, tell)
-                failpoint("worker.report")
+                with disk.watched("the tests could not be run", self._offer.state):
+                    async with self._offer.check_places.turn(asked.priority):
+                        report = await self._offer.checks.check(asked, tell)
+                    failpoint("worker.report")
                 return pb.CheckResponse(report=wire.report_out(replace(report, node=self._offer.node.name)))
 
             def told(stage: str, message: str) -> pb.CheckResponse:
@@ -128,11 +135,12 @@ class Servicer(WorkerServiceServicer):
 
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> AsyncIterator[pb.PrepareResponse]:
         """Build an environment, or join the build."""
-        async with _answering(context):
+        async with self._answering(context):
             asked = wire.prepare_in(request)
 
             async def work(tell: OnProgress) -> pb.PrepareResponse:
-                environment = await self._offer.prepares.prepare(asked, tell)
+                with disk.watched("packages could not be installed", self._offer.state):
+                    environment = await self._offer.prepares.prepare(asked, tell)
                 return pb.PrepareResponse(environment=wire.environment_out(environment))
 
             def told(stage: str, message: str) -> pb.PrepareResponse:
@@ -147,14 +155,16 @@ class Servicer(WorkerServiceServicer):
 
     async def Git(self, request_iterator: AsyncIterator[pb.GitRequest], context: Any) -> AsyncIterator[pb.GitResponse]:
         """Carry Git's pack protocol."""
-        async with _answering(context):
+        async with self._answering(context):
             first = await anext(request_iterator, None)
             if first is None or not first.HasField("open"):
                 raise errors.BadInput("a Git stream begins with its repository and service")
             folder = await gittunnel.make(self._offer.state, first.open.repo_id)
+            failpoint("worker.git")
             received = (message.data async for message in request_iterator)
             async for piece in gittunnel.serve(folder, first.open.service, received):
                 yield pb.GitResponse(data=piece)
+            failpoint("worker.received")
 
     async def Cancel(self, request: pb.CancelRequest, context: Any) -> pb.CancelResponse:
         """Stop the work behind a request."""
@@ -168,24 +178,34 @@ class Servicer(WorkerServiceServicer):
         ]
         return pb.CancelResponse(found=any(found))
 
+    @asynccontextmanager
+    async def _answering(self, context: Any) -> AsyncGenerator[None]:
+        """Turn errors into statuses; what nobody foresaw is for the log, and the router learns only its kind."""
+        try:
+            self._offer.fence.check()
+            with disk.watched("the worker could not write", self._offer.state):
+                yield
+        except errors.TandemError as error:
+            await wire.abort(context, error)
+        except Exception as error:
+            log.exception("call failed unforeseen")
+            kind = type(error).__name__
+            words = f"the worker met an unforeseen fault: {kind}; its log says more"
+            await wire.abort(context, errors.TandemError(words))
+
+    async def Collect(self, request: pb.CollectRequest, context: Any) -> pb.CollectResponse:
+        """Remove what nobody needs."""
+        async with self._answering(context):
+            freed = await self._offer.collects(wire.collect_in(request))
+            failpoint("worker.collected")
+            return wire.freed_out(freed)
+        raise AssertionError("aborting raises")
+
     async def close(self) -> None:
         """Stop all work."""
         for registry in (self._replies, self._checks, self._prepares):
             await registry.close()
         await self._offer.backends.close()
-
-
-@asynccontextmanager
-async def _answering(context: Any) -> AsyncGenerator[None]:
-    """Turn errors into statuses; what nobody foresaw is for the log, and the router learns only its kind."""
-    try:
-        yield
-    except errors.TandemError as error:
-        await wire.abort(context, error)
-    except Exception as error:
-        log.exception("call failed unforeseen")
-        kind = type(error).__name__
-        await wire.abort(context, errors.TandemError(f"the worker met an unforeseen fault: {kind}; its log says more"))
 
 
 async def _telling(work: Callable[[OnProgress], Awaitable[T]], told: Callable[[str, str], T]) -> AsyncIterator[T]:

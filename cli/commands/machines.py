@@ -13,6 +13,7 @@ import click
 from cli import output
 from cli.client import Client, NoRouter
 from cli.launch import client, ensure_router, spinner
+from cli.render.lines import hold_line
 from cli.render.loose import items, mapping, number, objects, text, whole
 from cli.render.text import duration, one_line
 from tandem.errors import TandemError, Unavailable
@@ -136,11 +137,17 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         f"  runs: {whole(runs, 'active')} at work, {whole(runs, 'queued')} queued, {whole(runs, 'waiting')} waiting"
         " for a person",
     ]
+    lines += [f"  {_held(hold)}" for hold in objects(found.get("holds"))]
     lines += [f"  {slot} model: {one_line(str(name))}{_rehearsal(str(name))}" for slot, name in models.items()]
     lines += [f"  ! {one_line(str(trouble))}" for trouble in items(found.get("trouble"))]
     for node in objects(found.get("nodes")):
         lines += _node_lines(node)
     return lines
+
+
+def _held(hold: dict[str, Any]) -> str:
+    since = duration(max(time.time() - number(hold, "since_s"), 0))
+    return f"run {one_line(text(hold, 'run'))}, for {since}: {hold_line(text(hold, 'kind'), text(hold, 'text'))}"
 
 
 def _node_lines(node: dict[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ from tandem.errors import BadInput, BadTask
 if TYPE_CHECKING:
     from cli.client import Client
 
+BATCH_PRIORITY = 5
 _TASK_BYTES_MAX = 4 << 20  # what we read at most; the router's own limit is lower and says so
 
 
@@ -37,7 +38,10 @@ _TASK_BYTES_MAX = 4 << 20  # what we read at most; the router's own limit is low
 @click.option("--path", "path", metavar="FOLDER", help="Work in this part of the repository only.")
 @click.option("--check", "check", metavar="CMD", help="The command that runs the tests; found by itself if not given.")
 @click.option("--image", "images", multiple=True, metavar="FILE", help="A picture that belongs to the task.")
-@click.option("--priority", type=click.IntRange(1, 10), default=1, show_default=True, help="1 goes first.")
+@click.option("--priority", type=click.IntRange(1, 10), metavar="N", help="From 1, which goes first, to 10; usually 1.")
+@click.option(
+    "--queue", "queue", is_flag=True, help="Hand it over for later, behind tasks of persons who wait, and leave."
+)
 @click.option("--max-minutes", type=float, metavar="N", help="Stop after so many minutes of work.")
 @click.option("--yes", is_flag=True, help="Say yes to questions about the plan, packages and the change.")
 @click.option("--no-input", is_flag=True, help="Ask nothing here; exit with 3 where a person is needed.")
@@ -54,12 +58,16 @@ def run(task: str | None, file: str | None, plan: str | None, images: tuple[str,
         "images": [str(_picture(image)) for image in images],
         **{key: options[key] for key in ("base", "branch", "path", "check", "priority", "max_minutes", "yes")},
     }
+    if options["queue"] and body["priority"] is None:
+        body["priority"] = BATCH_PRIORITY
     body = {key: value for key, value in body.items() if value is not None}
     screen = display(as_json=options["as_json"])
     client = ensure_router()
     told = submit(client, body, options["as_json"])
-    if options["detach"]:
+    if options["detach"] or options["queue"]:
         output.say_json(for_program(told)) if options["as_json"] else output.say(str(told["run"]))
+        if told.get("before"):
+            output.remark(f"{told['before']} before it; `tandem runs` says how it stands")
         return 0
     return follow(client, told, screen, asker(no_input=options["no_input"] or options["as_json"]))
 

@@ -9,6 +9,8 @@ import click
 
 from cli import output
 from cli.launch import ensure_router
+from cli.render.lines import state_words
+from cli.render.loose import mapping, text, whole
 from cli.render.table import table
 
 
@@ -30,7 +32,9 @@ def runs(as_json: bool, count: int | None) -> None:
 
 
 def _row(run: dict[str, Any]) -> list[str]:
-    state = str(run["state"]) + (" (rehearsal)" if run.get("rehearsed") else "")
+    held = text(mapping(run.get("hold")), "kind")
+    state = state_words(str(run["state"]), held, whole(run, "before"))
+    state += " (rehearsal)" if run.get("rehearsed") else ""
     began = time.strftime("%m-%d %H:%M", time.localtime(float(run.get("created_s") or 0)))
     repository = str(run["repo"]).rstrip("/").rpartition("/")[2]
     title = str(run.get("title") or "")

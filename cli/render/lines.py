@@ -13,6 +13,11 @@ from cli.render.text import clip, clip_left, duration, one_line, visible
 from cli.render.view import REHEARSAL, Call, Check, Step, View
 
 MARKS = {"running": "▸", "done": "✓", "failed": "✗", "note": "·", "warning": "!"}
+HOLDS = {  # what a run at work may wait for
+    "waiting-for-worker": "waiting for the worker",
+    "paused-disk-full": "paused, a disk is full",
+    "retrying": "trying again",
+}
 _FAILURES_SHOWN = 5
 _FINDING_CELLS = 240
 _OVER = {  # what the tests were run over, by the first word of a check's name
@@ -125,6 +130,8 @@ def event_lines(view: View, kind: str, data: Mapping[str, Any], cells: int) -> l
             return [f"    {mark} {check_line(check, now_s)}", *below]
         case "note":
             return [note_line(*view.notes[-1])]
+        case "hold":
+            return [hold_line(*view.hold)]
         case "question" if view.question:
             return [f"? {one_line(str(view.question.get('text', '')))}"]
         case "answer":
@@ -144,6 +151,25 @@ def progress_line(view: View, now_s: float) -> str:
             return f"    … {call_line(step.calls[-1], now_s)}"
         return f"    … {step_line(step, now_s)}"
     return ""
+
+
+def hold_line(what: str, why: str) -> str:
+    """Return what a run waits for, and why; or that it goes on."""
+    if not what:
+        return f"{MARKS['note']} it goes on"
+    return f"{MARKS['warning']} {hold_words(what)}: {one_line(why)}"
+
+
+def hold_words(what: str) -> str:
+    """Return what a run waits for, in words; a kind this version does not know as it is."""
+    return HOLDS.get(what, one_line(what))
+
+
+def state_words(state: str, hold: str = "", before: int = 0) -> str:
+    """Return a run's state as it is: what it waits for while it is at work, how many go first while it is queued."""
+    if hold:
+        return hold_words(hold)
+    return f"{one_line(state)}, {before} before it" if before and state == "queued" else one_line(state)
 
 
 def note_line(level: str, text: str) -> str:

@@ -18,8 +18,10 @@ from cli.render.lines import (
     check_good,
     check_line,
     failure_lines,
+    hold_line,
     note_line,
     proof_lines,
+    state_words,
     step_line,
     tail_line,
     tool_line,
@@ -81,6 +83,8 @@ def under_way(view: View, now_s: float, cells: int) -> RenderableType:
                 lines.append(Text(f"      {tail_line(call, cells - 6)}", style="dim italic"))
         if step.checks:
             lines.append(Text(clip(f"    {check_line(step.checks[-1], now_s)}", cells), style="cyan"))
+    if view.hold[0]:
+        lines.append(Text(clip(f"  {hold_line(*view.hold)}", cells), style="bold yellow"))
     lines.append(foot(view, now_s, cells))
     return Group(*lines)
 
@@ -88,7 +92,8 @@ def under_way(view: View, now_s: float, cells: int) -> RenderableType:
 def foot(view: View, now_s: float, cells: int) -> Text:
     """Return the last line: a sign of life, the state, the time, and the rehearsal mark."""
     spin = _SPIN[int(now_s * 8) % len(_SPIN)]
-    words = f"{spin} {one_line(view.state)} · {duration(now_s - view.began_s if view.began_s else 0)} · Ctrl-C stops"
+    state = state_words(view.state, view.hold[0], view.before)
+    words = f"{spin} {state} · {duration(now_s - view.began_s if view.began_s else 0)} · Ctrl-C stops"
     line = Text(clip(words, cells), style="dim")
     if view.rehearsed:
         line.append(f"  {REHEARSAL}", style="magenta")

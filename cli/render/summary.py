@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cli.render.lines import check_line, finding_line
+from cli.render.lines import check_line, finding_line, hold_line
 from cli.render.loose import items, mapping, number, objects, text, whole
 from cli.render.text import duration, one_line, visible, wrap
 from cli.render.view import REHEARSAL, Check
@@ -38,6 +38,9 @@ def ending_lines(summary: Mapping[str, Any]) -> list[str]:
     if ended > began > 0:
         head += f"  in {duration(ended - began)}"
     lines = [head]
+    if summary.get("hold"):
+        hold = mapping(summary["hold"])
+        lines.append(f"  {hold_line(text(hold, 'kind'), text(hold, 'text'))}")
     if summary.get("message"):
         lines += [f"  {line}" for line in visible(text(summary, "message"), keep="\n").splitlines()]
     if summary.get("rehearsed"):

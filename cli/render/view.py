@@ -90,6 +90,8 @@ class View:
     steps: tuple[Step, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()  # level, text
     question: Mapping[str, Any] | None = None
+    hold: tuple[str, str] = ("", "")  # what it waits for though it is at work, and why
+    before: int = 0  # runs that go first, while it is queued
     rehearsed: bool = False
 
     @property
@@ -131,6 +133,8 @@ def fold(view: View, kind: str, data: Mapping[str, Any]) -> View:
             return _put(view, replace(step, checks=(*checks, _check(None if fresh else step.checks[-1], kind, data))))
         case "note":
             return replace(view, notes=(*view.notes, (text(data, "level") or "info", text(data, "text")))[-200:])
+        case "hold":
+            return replace(view, hold=(text(data, "what"), text(data, "text")))
         case "question":
             return replace(view, question=mapping(data.get("question")) or None)
         case "answer":
@@ -148,6 +152,8 @@ def _state(view: View, data: Mapping[str, Any]) -> View:
         commit=text(data, "commit") or view.commit,
         verdict=text(data, "verdict") or view.verdict,
         question=view.question if state == "waiting" else None,
+        hold=view.hold if state == "running" else ("", ""),
+        before=whole(data, "before"),
     )
 
 

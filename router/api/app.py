@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.api import faults, sse
-from router.api.models import BODY_BYTES_MAX, Answer, Submission, Verification, parse
+from router.api.models import BODY_BYTES_MAX, Answer, Clearing, Export, Import, Submission, Verification, parse
 from router.api.service import Gate, Service
 from tandem.errors import BadInput, DeadlineExceeded, NotFound, TandemError
 from tandem.types import Json, RunId
@@ -59,6 +59,9 @@ class Api:
             Route(f"{run}/calls", self._calls),
             Route(f"{run}/events", self._events),
             Route(f"{run}/decision", self._decide, methods=["POST"]),
+            Route(f"{run}/export", self._export, methods=["POST"]),
+            Route("/v1/import", self._import, methods=["POST"]),
+            Route("/v1/clear", self._clear, methods=["POST"]),
             Route(f"{run}/{{act:str}}", self._act, methods=["POST"]),
             Route("/v1/verify", self._verify, methods=["POST"]),
             Route("/v1/shutdown", self._shutdown, methods=["POST"]),
@@ -141,6 +144,21 @@ class Api:
 
         paused = None if follow else still_open
         return _streaming(sse.stream(_run_events(service, run, after), closing=self.closing, paused=paused))
+
+    async def _export(self, request: Request) -> Response:
+        wish = parse(Export, await _body(request))
+        service, run = await self._named(request)
+        return JSONResponse(await _within(LONG_S, service.export(run, wish.file, move=wish.move)))
+
+    async def _import(self, request: Request) -> Response:
+        wish = parse(Import, await _body(request))
+        service = await self._gate.service()
+        return JSONResponse(await _within(LONG_S, service.take_in(wish.file, wish.repo)), status_code=201)
+
+    async def _clear(self, request: Request) -> Response:
+        wish = parse(Clearing, await _body(request))
+        service = await self._gate.service()
+        return JSONResponse(await _within(LONG_S, service.clear(run=wish.run, days=wish.days, dry_run=wish.dry_run)))
 
     async def _verify(self, request: Request) -> Response:
         wish = parse(Verification, await _body(request))

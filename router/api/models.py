@@ -76,6 +76,28 @@ class Verification(_Body):
     unsandboxed: bool = False
 
 
+class Export(_Body):
+    """Where a run is to be written."""
+
+    file: _Path
+    move: bool = False
+
+
+class Import(_Body):
+    """Where a run is to be read, and which repository it is for."""
+
+    file: _Path
+    repo: _Path
+
+
+class Clearing(_Body):
+    """What is to be cleared away."""
+
+    run: _Name = ""
+    days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    dry_run: bool = False
+
+
 _B = TypeVar("_B", bound=_Body)
 
 

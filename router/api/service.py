@@ -79,6 +79,18 @@ class Service(Protocol):
         """Establish a commit's proof anew: progress, then one result."""
         ...
 
+    async def export(self, run_id: RunId, file: str, *, move: bool) -> dict[str, Json]:
+        """Write a run into a file."""
+        ...
+
+    async def take_in(self, file: str, repo: str) -> dict[str, Json]:
+        """Take a run in from a file."""
+        ...
+
+    async def clear(self, *, run: str, days: float | None, dry_run: bool) -> dict[str, Json]:
+        """Clear away what is old."""
+        ...
+
     async def status(self) -> dict[str, Json]:
         """Return `runs`, `models` and `nodes`."""
         ...

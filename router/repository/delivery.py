@@ -15,7 +15,8 @@ from pathlib import Path
 from router.repository import transport
 from router.repository.checkout import dirty_files
 from router.repository.objects import Store, signature
-from tandem.errors import DeadlineExceeded, NotFound, ResourceExhausted
+from tandem.disk import is_full
+from tandem.errors import DeadlineExceeded, DiskFull, NotFound
 from tandem.faults import failpoint
 from tandem.git import user_git
 from tandem.types import CommitId, Delivery
@@ -55,6 +56,7 @@ async def deliver(
     await transport.bring_out(store, root, commit)
     failpoint("deliver.fetched")
     await _annotate(root, commit, note)
+    failpoint("deliver.annotated")
     why = await _move(root, commit, branch, expected, now)
     failpoint("deliver.moved")
     if why is None:
@@ -68,6 +70,7 @@ async def deliver_branch(store: Store, root: Path, *, commit: CommitId, branch: 
     await transport.bring_out(store, root, commit)
     failpoint("deliver.fetched")
     await _annotate(root, commit, note)
+    failpoint("deliver.annotated")
     made = await _create(root, commit, branch)
     failpoint("deliver.moved")
     if made:
@@ -119,8 +122,8 @@ async def _fast_forward(tree: _Worktree, commit: CommitId, branch: str) -> tuple
     )  # fmt: skip
     if said.returncode == 0:
         return None
-    if "No space left on device" in said.stderr:
-        raise ResourceExhausted(f"the disk is full; {branch} in {tree.root} was not moved. Free some space and resume")
+    if is_full(said.stderr):
+        raise DiskFull(f"the disk is full; {branch} in {tree.root} was not moved. Free some space, and the run goes on")
     if "index.lock" in said.stderr:
         return f"{tree.root} is locked by another git (index.lock)", True
     if "would be overwritten" in said.stderr:
@@ -191,9 +194,9 @@ async def _create(root: Path, commit: CommitId, branch: str) -> bool:
         "update-ref", "-m", "tandem: created", f"refs/heads/{branch}", commit, "0" * len(commit),
         checkout=root, check=False,
     )  # fmt: skip
-    if "No space left on device" in said.stderr:
-        raise ResourceExhausted(
-            f"the disk is full; branch {branch} in {root} was not created. Free some space and resume"
+    if is_full(said.stderr):
+        raise DiskFull(
+            f"the disk is full; branch {branch} in {root} was not created. Free some space, and the run goes on"
         )
     return said.returncode == 0
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.repository.paths import check_path, fold
+from tandem import disk
 from tandem.errors import BadReply, ResourceExhausted
 from tandem.git import GitResult, failure, git
 from tandem.types import CommitId, Edit, TreeId
@@ -64,7 +65,8 @@ class Store:
             with tempfile.TemporaryDirectory(prefix="git-", dir=self.tmp) as folder:
                 yield Path(folder)
         except OSError as error:
-            raise ResourceExhausted(f"cannot write under {self.tmp}: {error.strerror}; free some space") from error
+            found = disk.trouble(error, "a commit could not be made", self.tmp)
+            raise (found or ResourceExhausted(f"cannot write under {self.tmp}: {error.strerror}")) from error
 
 
 async def listing(store: Store, commit: str) -> dict[str, Entry]:

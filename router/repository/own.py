@@ -9,15 +9,18 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from router.repository import delivery, objects, reading, transport, undoing
 from router.repository.objects import Entry, Store
-from tandem.errors import BadRepository, NotFound
-from tandem.git import git_version
+from tandem import clearing
+from tandem.disk import is_full
+from tandem.errors import BadInput, BadRepository, NotFound
+from tandem.git import failure, git_version
 from tandem.types import CommitId, Delivery, Edit, Hit, RunId, TreeId
 
+PACK_BYTES_MAX = 256 << 20  # of an imported run
 _LISTINGS = 4  # trees remembered; a run looks at its base and its last drafts
 _STALE_S = 3600.0  # a temporary folder this old has no owner
 _STALE_LOCK_S = 10.0  # no update of ours takes so long
@@ -161,11 +164,54 @@ class OwnRepository:
 
     async def keep(self, run_id: RunId, name: str, commit: CommitId) -> None:
         """Hold a commit under a reference of the run, so that Git never collects it."""
-        ref = f"refs/tandem/runs/{_ref_part(run_id)}/{_ref_part(name)}"
+        ref = f"refs/tandem/runs/{self.ref_part(run_id)}/{self.ref_part(name)}"
         said = await self._store.run("update-ref", ref, commit, check=False)
         if said.returncode != 0:
             _drop_stale_lock(self._store.git_dir / f"{ref}.lock")  # of a git that was killed
             await self._store.run("update-ref", ref, commit)
+
+    async def packed(self, run_id: RunId, base: CommitId) -> bytes:
+        """Return a run's own commits as a pack: what its references lead to and its base does not."""
+        names = await clearing.references(self._store.git_dir, f"refs/tandem/runs/{self.ref_part(run_id)}/")
+        wanted = "".join(f"{name}\n" for name in names) + f"^{base}\n"
+        said = await self._store.run("pack-objects", "--revs", "--stdout", "-q", stdin=wanted.encode())
+        return said.stdout
+
+    async def references(self, run_id: RunId) -> dict[str, str]:
+        """Return what a run holds: the last part of each reference's name, and its commit."""
+        prefix = f"refs/tandem/runs/{self.ref_part(run_id)}/"
+        said = await self._store.run("for-each-ref", "--format=%(refname) %(objectname)", prefix)
+        return {
+            name.removeprefix(prefix): oid for name, _, oid in (line.partition(" ") for line in said.text.splitlines())
+        }
+
+    async def unpack(self, run_id: RunId, pack: bytes, references: Mapping[str, str]) -> None:
+        """Take a run's commits in, as strictly as from any stranger, and hold them.
+
+        Raises:
+            BadInput: The pack holds objects that Tandem will not take, or lacks one that a reference names.
+        """
+        if pack:
+            said = await self._store.run(
+                "index-pack", "--stdin", "--strict", "--fsck-objects", f"--max-input-size={PACK_BYTES_MAX}",
+                stdin=pack, check=False, timeout_s=300,
+            )  # fmt: skip
+            if is_full(said.stderr):
+                raise failure("index-pack", said)
+            if said.returncode != 0:
+                raise BadInput(f"the run's commits were refused: {' '.join(said.stderr.split())[-300:]}")
+        for name, commit in references.items():
+            if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", commit) or self.ref_part(name) != name:
+                raise BadInput(f"the run's reference {name[:80]!r} to {commit[:80]!r} is none")
+            known = await self._store.run("rev-list", "-1", "--objects", commit, "--not", "--all", check=False)
+            if known.returncode != 0:
+                raise BadInput(f"the run's commit {commit[:10]} is not in what was imported; export it again")
+            await self.keep(run_id, name, CommitId(commit))
+
+    @staticmethod
+    def ref_part(text: str) -> str:
+        """Return `text` as one part of a reference's name; what Git does not allow there is spelled in hexadecimal."""
+        return re.sub(r"[^A-Za-z0-9_.-]|^[.-]|\.(?=\.|$|lock$)", lambda found: f"={ord(found[0]):x}", text) or "="
 
     async def deliver(self, *, commit: CommitId, branch: str, expected: CommitId, note: str) -> Delivery:
         """Move `branch` of the checkout from `expected` to `commit`, or leave it on a branch of its own and say why."""
@@ -231,11 +277,6 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _ref_part(text: str) -> str:
-    """Return `text` as one part of a reference's name; what Git does not allow there is spelled in hexadecimal."""
-    return re.sub(r"[^A-Za-z0-9_.-]|^[.-]|\.(?=\.|$|lock$)", lambda found: f"={ord(found[0]):x}", text) or "="
 
 
 def _drop_stale_lock(lock: Path) -> None:

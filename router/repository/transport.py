@@ -15,7 +15,8 @@ import tempfile
 from pathlib import Path
 
 from router.repository.objects import Store
-from tandem.errors import BadRepository, ResourceExhausted, TandemError
+from tandem import disk
+from tandem.errors import BadRepository, DiskFull, ResourceExhausted, TandemError
 from tandem.git import git, user_git
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ async def make_git_dir(path: Path, commit: str) -> None:
         fresh.rename(path)
     except OSError as error:
         if not (path / "HEAD").exists():  # else another call was quicker
-            raise ResourceExhausted(f"cannot make {path}: {error.strerror}; check the disk and its rights") from error
+            found = disk.trouble(error, "the repository could not be made", path)
+            raise (found or ResourceExhausted(f"cannot make {path}: {error.strerror}; check the disk")) from error
     finally:
         if fresh is not None:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -122,8 +124,8 @@ async def bring_in(store: Store, root: Path, commit: str) -> None:
 
 
 def _refused(root: Path, commit: str, words: str) -> TandemError:
-    if "No space left on device" in words:
-        return ResourceExhausted(f"the disk is full; fetching {commit[:12]} from {root} stopped. Free some space")
+    if disk.is_full(words):
+        return DiskFull(f"the disk is full; fetching {commit[:12]} from {root} stopped. Free some space")
     lines = [line for line in words.splitlines() if not line.startswith("warning:")]
     said = " ".join(" ".join(lines).split())[-400:]
     if "fsck" in words or "error in " in words:

@@ -329,3 +329,37 @@ class CancelResponse(_message.Message):
     FOUND_FIELD_NUMBER: _ClassVar[int]
     found: bool
     def __init__(self, found: _Optional[bool] = ...) -> None: ...
+
+class CollectRequest(_message.Message):
+    __slots__ = ("repositories", "environments_s", "dry_run")
+    REPOSITORIES_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENTS_S_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    repositories: _containers.RepeatedCompositeFieldContainer[KeptRepository]
+    environments_s: float
+    dry_run: bool
+    def __init__(self, repositories: _Optional[_Iterable[_Union[KeptRepository, _Mapping]]] = ..., environments_s: _Optional[float] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class KeptRepository(_message.Message):
+    __slots__ = ("repo_id", "commits")
+    REPO_ID_FIELD_NUMBER: _ClassVar[int]
+    COMMITS_FIELD_NUMBER: _ClassVar[int]
+    repo_id: str
+    commits: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, repo_id: _Optional[str] = ..., commits: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CollectResponse(_message.Message):
+    __slots__ = ("freed",)
+    FREED_FIELD_NUMBER: _ClassVar[int]
+    freed: _containers.RepeatedCompositeFieldContainer[Freed]
+    def __init__(self, freed: _Optional[_Iterable[_Union[Freed, _Mapping]]] = ...) -> None: ...
+
+class Freed(_message.Message):
+    __slots__ = ("what", "count", "bytes")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    count: int
+    bytes: int
+    def __init__(self, what: _Optional[str] = ..., count: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...

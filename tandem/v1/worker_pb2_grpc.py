@@ -64,6 +64,11 @@ class WorkerServiceStub:
                 request_serializer=tandem_dot_v1_dot_worker__pb2.CancelRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_worker__pb2.CancelResponse.FromString,
                 _registered_method=True)
+        self.Collect = channel.unary_unary(
+                '/tandem.v1.WorkerService/Collect',
+                request_serializer=tandem_dot_v1_dot_worker__pb2.CollectRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_worker__pb2.CollectResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -112,6 +117,13 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Collect(self, request, context):
+        """Remove what nobody needs any more, and say what that freed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -144,6 +156,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.Cancel,
                     request_deserializer=tandem_dot_v1_dot_worker__pb2.CancelRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_worker__pb2.CancelResponse.SerializeToString,
+            ),
+            'Collect': grpc.unary_unary_rpc_method_handler(
+                    servicer.Collect,
+                    request_deserializer=tandem_dot_v1_dot_worker__pb2.CollectRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_worker__pb2.CollectResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -308,6 +325,33 @@ class WorkerService:
             '/tandem.v1.WorkerService/Cancel',
             tandem_dot_v1_dot_worker__pb2.CancelRequest.SerializeToString,
             tandem_dot_v1_dot_worker__pb2.CancelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Collect(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.WorkerService/Collect',
+            tandem_dot_v1_dot_worker__pb2.CollectRequest.SerializeToString,
+            tandem_dot_v1_dot_worker__pb2.CollectResponse.FromString,
             options,
             channel_credentials,
             insecure,

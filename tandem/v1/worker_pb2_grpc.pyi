@@ -47,6 +47,8 @@ class WorkerServiceStub:
     """Git's own pack protocol, one service per stream."""
     Cancel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.CancelRequest, _worker_pb2.CancelResponse]
     """Stop the work behind a request id. Answers whether there was any."""
+    Collect: _grpc.UnaryUnaryMultiCallable[_worker_pb2.CollectRequest, _worker_pb2.CollectResponse]
+    """Remove what nobody needs any more, and say what that freed."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -65,6 +67,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Git's own pack protocol, one service per stream."""
     Cancel: _aio.UnaryUnaryMultiCallable[_worker_pb2.CancelRequest, _worker_pb2.CancelResponse]  # type: ignore[assignment]
     """Stop the work behind a request id. Answers whether there was any."""
+    Collect: _aio.UnaryUnaryMultiCallable[_worker_pb2.CollectRequest, _worker_pb2.CollectResponse]  # type: ignore[assignment]
+    """Remove what nobody needs any more, and say what that freed."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -116,5 +120,13 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.CancelResponse, _abc.Awaitable[_worker_pb2.CancelResponse]]:
         """Stop the work behind a request id. Answers whether there was any."""
+
+    @_abc_1.abstractmethod
+    def Collect(
+        self,
+        request: _worker_pb2.CollectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.CollectResponse, _abc.Awaitable[_worker_pb2.CollectResponse]]:
+        """Remove what nobody needs any more, and say what that freed."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -14,6 +14,8 @@ from tandem.types import Adapter, CheckReport, CheckRequest, CommitId, Limits, P
 from tests.support.checkouts import Checkout
 from worker import sandbox
 from worker.check import Checker
+from worker.environments import Environments
+from worker.fence import Fence
 
 REPO = "sample"
 
@@ -38,6 +40,10 @@ class Trees:
         subprocess.run(
             ["git", "clone", "-q", "--bare", str(self.checkout.root), str(self.bare)], check=True, timeout=60
         )
+
+    def environments(self, on: sandbox.Rung) -> Environments:
+        """Return the environments of a worker that has just started."""
+        return Environments(self.state, on, Fence.take(self.state))
 
     def check_request(
         self, command: str, adapter: Adapter, *, limits: Limits | None = None, environment: str = "", folder: str = ""
@@ -78,7 +84,8 @@ class Trees:
     ) -> CheckReport:
         """Return what a check of the first commit showed."""
         request = self.check_request(command, adapter, limits=limits, environment=environment, folder=folder)
-        return await Checker(self.state, "here", rung()).check(request, lambda stage, message: None)
+        checker = Checker(self.state, "here", rung(), self.environments(rung()))
+        return await checker.check(request, lambda stage, message: None)
 
     def leftovers(self) -> list[str]:
         """Return what is left of work that is over."""

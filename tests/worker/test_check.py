@@ -193,7 +193,7 @@ def test_a_node_file_that_leaves_early_is_no_pass(tmp_path: Path) -> None:
 def test_without_a_sandbox_nothing_runs_but_the_demo_which_says_so(tmp_path: Path) -> None:
     trees = Trees(tmp_path, {"test_x.py": "import unittest\nclass T(unittest.TestCase):\n    def test_x(self): pass\n"})
     none = sandbox.Rung(name="", wrap=ladder.UNSANDBOXED.wrap, remedy="apt install bubblewrap")
-    checker = Checker(trees.state, "here", none)
+    checker = Checker(trees.state, "here", none, trees.environments(none))
     request = trees.check_request("python -m unittest", "unittest")
     with pytest.raises(NoSandbox, match="apt install bubblewrap"):
         asyncio.run(checker.check(request, lambda stage, message: None))
@@ -205,7 +205,7 @@ def test_without_a_sandbox_nothing_runs_but_the_demo_which_says_so(tmp_path: Pat
 
 def test_what_is_not_here_is_said(tmp_path: Path) -> None:
     trees = Trees(tmp_path, {"a.py": ""})
-    checker = Checker(trees.state, "here", rung())
+    checker = Checker(trees.state, "here", rung(), trees.environments(rung()))
     request = trees.check_request("python -m unittest", "unittest")
     for wrong, error in (
         ({"commit": CommitId("0" * 40)}, NotFound),

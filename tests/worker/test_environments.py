@@ -19,6 +19,7 @@ from tandem.types import Adapter, Environment
 from tests.support.trees import Trees, rung
 from worker import sandbox
 from worker.environments import MARK, Environments
+from worker.fence import Fence
 from worker.sandbox import ladder
 
 TEST_SHOUT = """
@@ -68,7 +69,7 @@ def prepare(
 ) -> Environment:
     lines = told if told is not None else []
     request = trees.prepare_request(adapter, allow_network=allow_network, wall_s=wall_s)
-    environments = Environments(trees.state, on or rung())
+    environments = Environments(trees.state, on or rung(), Fence.take(trees.state))
     return asyncio.run(environments.prepare(request, lambda stage, message: lines.append(f"{stage}: {message}")))
 
 
@@ -120,7 +121,7 @@ def test_another_content_is_another_environment(tmp_path: Path) -> None:
 def test_a_half_built_environment_is_never_used(tmp_path: Path, offline: Path) -> None:
     trees = Trees(tmp_path, {"requirements.txt": "shout\n"})
     request = trees.prepare_request("unittest", allow_network=True)
-    environments = Environments(trees.state, rung())
+    environments = Environments(trees.state, rung(), Fence.take(trees.state))
 
     async def cut_off() -> None:
         building = asyncio.create_task(environments.prepare(request, lambda stage, message: None))
@@ -175,7 +176,7 @@ def test_two_that_want_the_same_at_once_build_it_once_and_hashes_go_beside_what_
     digest = hashlib.sha256((offline / "shout-1.0-py3-none-any.whl").read_bytes()).hexdigest()
     wheel(offline, "pytest", "0.1")
     trees = Trees(tmp_path, {"requirements.txt": f"shout==1.0 --hash=sha256:{digest}\n"})
-    environments = Environments(trees.state, rung())
+    environments = Environments(trees.state, rung(), Fence.take(trees.state))
     request = trees.prepare_request("pytest", allow_network=True)
 
     async def both() -> list[Environment]:
