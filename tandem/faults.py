@@ -1,9 +1,10 @@
-"""Named points at which a test may break the program: `TANDEM_FAULT=point:kill|raise|hang|enospc[:nth]`.
+"""Named points at which a test may break the program: `TANDEM_FAULT=point:kill|raise|hang|enospc[:nth]`, or several, with
+commas between.
 
 A point stands beside every effect and change of state, so that "killed just there" is a sentence a test can say. Inert
 unless the variable is set, which is read once at import. With `TANDEM_FAULT_LOG=file`, every point that is passed is a line
-there (process id, monotonic nanoseconds, point), and the fault strikes once for that file, in whichever process comes
-first: a program that is started again goes on unharmed. `tandem faults` lists the points.
+there (process id, monotonic nanoseconds, point; with its action where it broke), and each fault strikes once for that file,
+in whichever process comes first: a program that is started again goes on unharmed. `tandem faults` lists the points.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import errno
 import os
 import signal
 import time
+from collections import Counter
 
 from tandem.errors import TandemError
 
@@ -53,12 +55,22 @@ POINTS: dict[str, str] = {
     "worker.collected": "worker: what nobody needs was removed, and nobody was told",
 }
 
-_SPEC = os.environ.get("TANDEM_FAULT", "")
 _LOG = os.environ.get("TANDEM_FAULT_LOG", "")
-_POINT, _, _REST = _SPEC.partition(":")
-_ACTION, _, _NTH = _REST.partition(":")
-_ACTIVE = bool(_SPEC or _LOG)
-_passed = 0
+
+
+def _faults(text: str) -> dict[str, tuple[str, int]]:
+    """Return which points break, how, and at which passing."""
+    found: dict[str, tuple[str, int]] = {}
+    for spec in filter(None, text.split(",")):
+        point, _, rest = spec.partition(":")
+        action, _, nth = rest.partition(":")
+        found[point] = (action, int(nth) if nth.isdigit() else 1)
+    return found
+
+
+_FAULTS = _faults(os.environ.get("TANDEM_FAULT", ""))
+_ACTIVE = bool(_FAULTS or _LOG)
+_passed: Counter[str] = Counter()
 
 
 def failpoint(name: str) -> None:
@@ -66,29 +78,30 @@ def failpoint(name: str) -> None:
     if not _ACTIVE:
         return
     _write(name)
-    if name == _POINT and _due():
-        _write(f"{name}:{_ACTION}")
-        _break(name)
+    if name in _FAULTS:
+        action, nth = _FAULTS[name]
+        _passed[name] += 1
+        if _passed[name] == nth and _first_of_all(name):
+            _write(f"{name}:{action}")
+            _break(name, action)
 
 
-def _due() -> bool:
-    global _passed
-    _passed += 1
-    if _passed != int(_NTH or 1):
-        return False
+def _first_of_all(name: str) -> bool:
+    """Return whether no other process broke here before."""
     if not _LOG:
         return True
     try:
-        os.close(os.open(f"{_LOG}.struck", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.close(os.open(f"{_LOG}.{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
         return False
     return True
 
 
-def _break(name: str) -> None:
-    match _ACTION:
+def _break(name: str, action: str) -> None:
+    match action:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(60)  # the signal may take a moment, and nothing must be done in it
         case "raise":
             raise TandemError(f"failpoint {name!r} raised")
         case "hang":
@@ -96,7 +109,7 @@ def _break(name: str) -> None:
         case "enospc":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         case _:
-            raise TandemError(f"TANDEM_FAULT={_SPEC!r}: the action is {', '.join(ACTIONS)}")
+            raise TandemError(f"TANDEM_FAULT: {name}:{action}: the action is {', '.join(ACTIONS)}")
 
 
 def _write(text: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem.errors import BadInput, DeadlineExceeded, ResourceExhausted, TandemError, Unavailable
+from tandem.errors import BadInput, DeadlineExceeded, DiskFull, ResourceExhausted, TandemError, Unavailable
 from tandem.git import GitResult, environment, failure, git, git_version, parse_version, user_git
 
 
@@ -147,7 +147,7 @@ def test_a_full_disk_is_no_ordinary_failure(tmp_path: Path) -> None:
 
         async def main() -> None:
             store = await fresh(small / "a.git")
-            with pytest.raises(ResourceExhausted, match="found the disk full"):
+            with pytest.raises(DiskFull, match="found a disk full"):
                 await git("hash-object", "-w", "--stdin", git_dir=store, stdin=os.urandom(1 << 20))
 
         asyncio.run(main())
