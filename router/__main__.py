@@ -8,7 +8,9 @@ import os
 import sys
 from pathlib import Path
 
+from router.feed import Watch
 from router.lifecycle import Options, Router
+from router.tracing import observer
 from tandem.config import load, state_dir
 from tandem.errors import TandemError
 from tandem.paths import private_dir
@@ -25,8 +27,22 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _run(options: Options) -> int:
-    return await Router(options).run()
+async def _run(options: Options, watch: Watch | None) -> int:
+    return await Router(options, watch).run()
+
+
+def _serve(options: Options) -> int:
+    """Run a router, watched where a collector's address is set; what is left for the collector goes when all has stopped.
+
+    Raises:
+        BadConfig: The address is none, or OpenTelemetry is not installed; the router did not begin.
+    """
+    watch = observer(options.config.telemetry.endpoint)
+    try:
+        return asyncio.run(_run(options, watch))
+    finally:
+        if watch is not None:
+            watch.close()
 
 
 def main() -> int:
@@ -40,7 +56,7 @@ def main() -> int:
         os.environ["TANDEM_STATE"] = str(state)  # for everything that is started from here
         logs = private_dir(private_dir(state) / "logs")
         start_logging(logs / "router.log")
-        return asyncio.run(_run(options))
+        return _serve(options)
     except TandemError as error:
         sys.stderr.write(f"tandem router: {error.message}\n")
         return error.exit_code

@@ -1,7 +1,8 @@
 """A run's events for whoever watches: numbered, kept in a bounded ring, handed to bounded queues.
 
 Nothing is decided from events. A watcher that reads too slowly is dropped, never waited for; a step that replay passes
-through again is told once.
+through again is told once. Both hold for one process: the next one begins with an empty ring, and tells again what it
+replays.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from tandem.events import EventKind, RunEvent
 from tandem.types import ENDED, Json, RunId
 
+Watch = Callable[[RunEvent], None]  # told of every event once; never raises and never waits
 RING = 2000  # events kept for those who come later
 BEHIND = 500  # events a watcher may be behind
 
@@ -21,8 +23,9 @@ BEHIND = 500  # events a watcher may be behind
 class Feed:
     """The events of one run in this process."""
 
-    def __init__(self, run_id: RunId) -> None:
+    def __init__(self, run_id: RunId, watch: Watch | None = None) -> None:
         self._run_id = run_id
+        self._watch = watch
         self._ring: deque[RunEvent] = deque(maxlen=RING)
         self._watchers: set[asyncio.Queue[RunEvent | None]] = set()
         self._told: set[tuple[str, str]] = set()
@@ -52,6 +55,8 @@ class Feed:
                 self._watchers.discard(queue)
                 queue.get_nowait()
                 queue.put_nowait(None)
+        if self._watch is not None:
+            self._watch(event)
 
     def _repeats(self, kind: EventKind, data: dict[str, Json]) -> bool:
         if kind not in ("step.started", "step.finished", "note", "call.tool"):

@@ -22,6 +22,7 @@ from router import local_worker
 from router.api import server
 from router.api.app import Api
 from router.api.service import Gate, Service
+from router.feed import Watch
 from router.local_worker import LocalWorker
 from router.lock import StateLock
 from tandem import __version__
@@ -49,8 +50,9 @@ class Options:
 class Router:
     """A router process. `run` returns its exit status."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, watch: Watch | None = None) -> None:
         self._options = options
+        self._watch = watch
         self._began = time.monotonic()
         self._gate = Gate()
         self._api = Api(self._gate, self._status, self._stop_soon)
@@ -109,7 +111,7 @@ class Router:
     async def _open(self) -> None:
         """Import the workflow and open the runs; where that fails, stay a little to say why, then leave."""
         try:
-            self._gate.open(await _open_runs(self._options))
+            self._gate.open(await _open_runs(self._options, self._watch))
             log.info("router ready", extra={"cpu_s": round(time.process_time(), 3)})
             return
         except TandemError as error:
@@ -174,8 +176,8 @@ class Router:
         }
 
 
-async def _open_runs(options: Options) -> Service:
-    """Import what is heavy in a thread, then open the runs."""
+async def _open_runs(options: Options, watch: Watch | None) -> Service:
+    """Import what is heavy in a thread, then open the runs, whose events `watch` is told."""
     runs: Any = await asyncio.to_thread(importlib.import_module, "router.runs")
     guardrail: Any = importlib.import_module("router.guardrail")
     return await runs.Runs.open(
@@ -183,6 +185,7 @@ async def _open_runs(options: Options) -> Service:
         state=options.state,
         worker_socket=socket_path(options.state, "worker"),
         guardrail=guardrail.load(),
+        watch=watch,
     )
 
 
