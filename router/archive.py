@@ -1,30 +1,90 @@
 """A run in one file, to be moved to another machine: its journal, its own commits, what was said to models.
 
-A tar of four members: `run.json` (what it is), `entries.jsonl` (its journal, a line an entry), `objects.pack` (its commits,
-without those of the base), `calls.jsonl`. Taken in, everything is untrusted: sizes are bounded, the entries must be of
-kinds this version knows, and Git checks each object. Two machines that go on with one run would deliver it twice, so a run
-that is not over is taken in only where it was moved, and left where it came from.
+A tar of five members: `run.json` (what it is), `entries.jsonl` (its journal, a line an entry), `objects.pack` (its commits,
+without those of the base), `calls.jsonl`, and `SHA256SUMS` of the four. Taken in, everything is untrusted: sizes are
+bounded, the entries must be of kinds and shapes this version knows, and Git checks each object. The tar is read by hand,
+these plain files in this order and nothing else: Python's reader follows links, long headers and sparse files, whose few
+bytes unfold to any size. Two machines that go on with one run would deliver it twice, so a run that is not over is taken in
+only where it was moved, and left where it came from.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from router.journal import Entry, RunRow
 from tandem import __version__
 from tandem.errors import BadInput
 from tandem.faults import KINDS
-from tandem.types import Json, RunId
+from tandem.types import RunId, RunState
 
 FORMAT = 1
 BYTES_MAX = 256 << 20
+REFERENCES_MAX = 1000
 _MEMBERS = ("run.json", "entries.jsonl", "objects.pack", "calls.jsonl")
-_KEYS = frozenset(("id", "step", "ordinal", "attempt", "kind", "question", "value", "at_s"))
+_SUMS = "SHA256SUMS"
+_BLOCK = 512  # of a tar; what is shorter is filled with zeros
+_Count = Annotated[int, Field(ge=0, lt=1 << 63)]  # what SQLite can hold
+_Moment = Annotated[float, Field(ge=0)]
+
+
+class _Checked(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Run(_Checked):
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,39}$")]
+    created_s: _Moment
+    stamp: str
+    task: dict[str, Any]
+
+
+class _About(_Checked):
+    format: int
+    tandem: str
+    run: _Run
+    state: RunState
+    moved: bool
+    references: Annotated[dict[str, str], Field(max_length=REFERENCES_MAX)]
+
+
+class _Entry(_Checked):
+    id: _Count
+    step: str
+    ordinal: _Count
+    attempt: _Count
+    kind: str
+    question: str
+    value: Any
+    at_s: _Moment
+
+
+class _State(_Checked):
+    """The value of a `state` entry: all runs are listed by it, so one that does not fit would hide the others."""
+
+    model_config = ConfigDict(extra="ignore")
+    state: RunState
+    message: str = ""
+    error: Annotated[str, Field(alias="class")] = ""
+    commit: str | None = None
+    branch: str = ""
+    verdict: str | None = None
+    active_s: _Moment = 0.0
+    ended_s: _Moment | None = None
+    moved: bool = False
+    facts: dict[str, Any] | None = None
+
+
+_Model = TypeVar("_Model", bound=_Checked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +115,14 @@ def write(archive: Archive) -> bytes:
         "references": dict(archive.references),
     }
     lines = "".join(json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in archive.entries)
-    bodies = (json.dumps(about, ensure_ascii=False, indent=1).encode(), lines.encode(), archive.pack, archive.calls)
-    size = sum(len(body) for body in bodies)
+    told = json.dumps(about, ensure_ascii=False, indent=1).encode()
+    bodies: dict[str, bytes] = dict(zip(_MEMBERS, (told, lines.encode(), archive.pack, archive.calls), strict=True))
+    size = sum(len(body) for body in bodies.values())
     if size > BYTES_MAX:
         raise BadInput(f"the run takes {size >> 20} MiB and an archive at most {BYTES_MAX >> 20}; it cannot be moved")
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name, body in zip(_MEMBERS, bodies, strict=True):
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, body in {**bodies, _SUMS: _sums(bodies)}.items():
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(body), 0o600
             tar.addfile(member, io.BytesIO(body))
@@ -72,89 +133,107 @@ def read(raw: bytes) -> Archive:
     """Return the archive in `raw`.
 
     Raises:
-        BadInput: It is none, of a later format, cut off, or holds what no run does.
+        BadInput: It is none, of a later format, cut off, changed on its way, or holds what no run does.
     """
-    bodies = _members(raw)
-    about = _object(bodies["run.json"], "run.json")
-    if about.get("format") != FORMAT:
-        raise BadInput(
-            f"the archive has format {about.get('format')!r} (Tandem {about.get('tandem')!r}) and this version knows "
-            f"{FORMAT}; upgrade the older of the two machines"
-        )
-    try:
-        row: dict[str, Any] = about["run"]
-        references: dict[str, Any] = about["references"]
-        return Archive(
-            row=RunRow(
-                run=RunId(_run_id(row["run"])),
-                created_s=float(row["created_s"]),
-                stamp=str(row["stamp"]),
-                task=row["task"],
-            ),
-            state=str(about["state"]),
-            moved=about["moved"] is True,
-            references={str(name): str(commit) for name, commit in references.items()},
-            entries=[_entry(line, number) for number, line in enumerate(bodies["entries.jsonl"].splitlines(), 1)],
-            pack=bodies["objects.pack"],
-            calls=bodies["calls.jsonl"],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadInput(
-            f"the archive's run.json does not fit ({type(error).__name__}: {error}); export it again"
-        ) from error
-
-
-def _members(raw: bytes) -> dict[str, bytes]:
     if len(raw) > BYTES_MAX + (1 << 20):
         raise BadInput(f"the archive has {len(raw) >> 20} MiB and may have {BYTES_MAX >> 20}")
-    found: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as tar:  # not compressed: nothing can unfold
-            for member in tar:
-                if member.name not in _MEMBERS or not member.isreg() or member.name in found:
-                    raise BadInput(f"the archive holds {member.name[:80]!r}, which no run has; nothing was imported")
-                body = tar.extractfile(member)
-                found[member.name] = body.read() if body else b""
-                if len(found[member.name]) != member.size:
-                    raise BadInput("the archive is cut off; copy it again")
-    except tarfile.TarError as error:
-        raise BadInput(f"this is no exported run ({error}); `tandem export RUN` writes one") from error
-    missing = [name for name in _MEMBERS if name not in found]
-    if missing:
-        raise BadInput(f"the archive lacks {missing[0]}; it is cut off, or no exported run")
-    return found
-
-
-def _object(raw: bytes, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"the archive's {name} is no JSON ({error}); export it again") from error
-    if not isinstance(value, dict):
-        raise BadInput(f"the archive's {name} is no object; export it again")
-    return cast("dict[str, Any]", value)
-
-
-def _entry(line: bytes, number: int) -> Entry:
-    value = _object(line, f"entry {number}")
-    if value.keys() != _KEYS or value["kind"] not in KINDS:
-        raise BadInput(f"entry {number} of the archive is none that this version knows; upgrade this machine")
-    numbers = all(isinstance(value[key], int) for key in ("id", "ordinal", "attempt"))
-    if not numbers or not all(isinstance(value[key], str) for key in ("step", "question")):
-        raise BadInput(f"entry {number} of the archive does not fit; export it again")
-    return Entry(
-        id=value["id"],
-        step=value["step"],
-        ordinal=value["ordinal"],
-        attempt=value["attempt"],
-        kind=value["kind"],
-        question=value["question"],
-        value=cast("Json", value["value"]),
-        at_s=float(value["at_s"]),
+    first, at = _member(raw, 0, _MEMBERS[0])
+    told = _json(first, _MEMBERS[0])
+    _must_be_known(told)  # before the rest, which a later format may spell otherwise
+    bodies = _bodies(raw, first, at)
+    about = _fitting(_About, told, _MEMBERS[0])
+    lines = bodies["entries.jsonl"].splitlines()
+    return Archive(
+        row=RunRow(run=RunId(about.run.run), created_s=about.run.created_s, stamp=about.run.stamp, task=about.run.task),
+        state=about.state,
+        moved=about.moved,
+        references=about.references,
+        entries=[_entry(line, number) for number, line in enumerate(lines, 1)],
+        pack=bodies["objects.pack"],
+        calls=bodies["calls.jsonl"],
     )
 
 
-def _run_id(text: Any) -> str:
-    if not isinstance(text, str) or not text.replace("-", "").isalnum() or not text.isascii() or len(text) > 40:
-        raise ValueError(f"{str(text)[:40]!r} is no run's id")
-    return text
+def _must_be_known(told: Any) -> None:
+    """Refuse another format.
+
+    Raises:
+        BadInput: It has one, or none; the message names the version that wrote it.
+    """
+    about = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
+    number, version = (str(about.get(key))[:20] for key in ("format", "tandem"))
+    if number != str(FORMAT):
+        raise BadInput(
+            f"the archive has format {number} (Tandem {version}) and this version knows {FORMAT}; upgrade the older of the "
+            "two machines"
+        )
+
+
+def _bodies(raw: bytes, first: bytes, at: int) -> dict[str, bytes]:
+    found = {_MEMBERS[0]: first}
+    for name in _MEMBERS[1:]:
+        found[name], at = _member(raw, at, name)
+    sums, at = _member(raw, at, _SUMS)
+    if sums != _sums(found) or raw[at:].strip(b"\0"):
+        raise BadInput("the archive is not what was exported; copy it again")
+    return found
+
+
+def _member(raw: bytes, at: int, name: str) -> tuple[bytes, int]:
+    """Return the body of the plain file `name` whose header stands at `at`, and where the next one stands."""
+    header, begin = raw[at : at + _BLOCK], at + _BLOCK
+    checksum = sum(header[:148]) + 8 * ord(" ") + sum(header[156:])
+    plain = header[:100] == name.encode().ljust(100, b"\0") and header[156:157] == tarfile.REGTYPE
+    if not plain or header[148:156] != b"%06o\0 " % checksum or not re.fullmatch(rb"[0-7]{11}\0", header[124:136]):
+        raise BadInput(
+            f"this is no whole exported run: it has no {name} at byte {at}; copy it again, or let `tandem export` write one"
+        )
+    end = begin + int(header[124:135], 8)
+    after = end + -end % _BLOCK
+    if after > len(raw):
+        raise BadInput(f"the archive is cut off in {name}; copy it again")
+    if raw[end:after].strip(b"\0"):
+        raise BadInput("the archive is not what was exported; copy it again")
+    return raw[begin:end], after
+
+
+def _sums(bodies: Mapping[str, bytes]) -> bytes:
+    """Return what `sha256sum` says of the members."""
+    return "".join(f"{hashlib.sha256(body).hexdigest()}  {name}\n" for name, body in bodies.items()).encode()
+
+
+def _json(raw: bytes, name: str) -> Any:
+    try:
+        value = json.loads(raw)
+        json.dumps(value, ensure_ascii=False).encode()  # half a character, which JSON can spell, could not be stored
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"the archive's {name} is no JSON ({str(error)[:200]}); export it again") from error
+    return value
+
+
+def _fitting(model: type[_Model], value: Any, name: str) -> _Model:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:80]
+        raise BadInput(f"the archive's {name} does not fit ({where}: {first['msg'][:200]}); export it again") from None
+
+
+def _entry(line: bytes, number: int) -> Entry:
+    name = f"entry {number}"
+    found = _fitting(_Entry, _json(line, name), name)
+    if found.kind not in KINDS:
+        raise BadInput(f"{name} of the archive is none that this version knows; upgrade this machine")
+    if found.kind == "state":
+        _fitting(_State, found.value, name)
+    return Entry(
+        id=found.id,
+        step=found.step,
+        ordinal=found.ordinal,
+        attempt=found.attempt,
+        kind=found.kind,
+        question=found.question,
+        value=found.value,
+        at_s=found.at_s + 0.0,  # Python has a zero below zero, and SQLite has not
+    )

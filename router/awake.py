@@ -14,6 +14,7 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -109,12 +110,16 @@ class Awake:
             self._holder, self._argv = None, []  # no session to ask, say; once is enough
 
     def _release(self) -> None:
+        """Let the machine sleep; whatever the holder started, such as what `systemd-inhibit` waits for, goes with it."""
         holder, self._holder = self._holder, None
         if holder is not None:
-            with contextlib.suppress(ProcessLookupError):
-                holder.terminate()
+            _end(holder, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 holder.wait(1)
-            if holder.poll() is None:
-                holder.kill()
-                holder.wait()
+            _end(holder, signal.SIGKILL)
+            holder.wait()
+
+
+def _end(holder: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # gone; the second is how macOS says it
+        os.killpg(holder.pid, number)

@@ -46,6 +46,7 @@ RETRIES = 5  # over 4 s; then the run waits, and says so
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 CANCEL_S = 1.0
 _COLLECT_S = 300.0
+_TOLD_S = 2.0  # beyond a call's deadline, for the worker's own words about it to get here
 _SLACK_S = 60.0  # beyond a check's own limits: the tree, the report, the queue
 
 
@@ -88,7 +89,8 @@ class Dispatcher:
             info = await node.describe()
             if told_by != info.boot_id:  # another process asks its model anew, and no model repeats itself
                 held, told_by = 0, info.boot_id
-            call = node.stub.Complete(wire.complete_out(request, resume_offset=held), timeout=left_s)
+            asked = wire.complete_out(request, resume_offset=held)
+            call = node.stub.Complete(asked, timeout=left_s + _TOLD_S)
             reply: Reply | None = None
             async with _call(call, node, request.request_id):
                 async for response in call:  # to its end: breaking a stream off costs both sides more than its status
@@ -102,6 +104,8 @@ class Dispatcher:
         async def place() -> Node:
             try:
                 return self._nodes[placement.for_model(request.model, await self._described()).index]
+            except Unreachable:
+                raise  # they were all asked just now, and waited for
             except TandemError:  # a model pulled a moment ago, a worker started a moment ago
                 return self._nodes[placement.for_model(request.model, await self._described(fresh=True)).index]
 

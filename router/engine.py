@@ -11,14 +11,14 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from router import execution, holds
 from router.accept import task_in
-from router.feed import Feed
+from router.feed import Feed, Watch
 from router.holds import Hold
 from router.journal import Entry, Journal, RunRow
 from router.queue import Waiting, choose, ordered
@@ -29,22 +29,27 @@ from tandem import disk
 from tandem.config import Config
 from tandem.errors import BrokenJournal, DeadlineExceeded, TandemError
 from tandem.events import EventKind
-from tandem.types import ENDED, CommitId, Json, RunId, Task
+from tandem.types import ENDED, CommitId, Json, RunId, RunState, Task
 
 log = logging.getLogger(__name__)
+_SIGNS = frozenset(("call.tokens", "check.progress"))  # somebody works for the run at this moment
 CANCEL_S = 10.0  # longest wait for a run to let go
+_STATES = frozenset(get_args(RunState))
 _DAMAGED = Task(text="(this run cannot be read)", repo="", base=CommitId(""), target="")
 
 
 class Engine:
     """Holds the runs of one router in memory and works on them."""
 
-    def __init__(self, config: Config, state: Path, journal: Journal, ports: execution.Ports) -> None:
+    def __init__(
+        self, config: Config, state: Path, journal: Journal, ports: execution.Ports, watch: Watch | None = None
+    ) -> None:
         self.infos: dict[RunId, RunInfo] = {}
         self.state = state
         self.journal = journal
         self.ports = ports
         self._feeds: dict[RunId, Feed] = {}
+        self._watch = watch
         # `full` is its bound; what was accepted must find its place again after a restart, however many there are
         self._queue: dict[RunId, Waiting] = {}
         self._limits = config.router
@@ -82,10 +87,19 @@ class Engine:
         try:
             info.task = task_in(task)
             _apply(info, cast("dict[str, Any]", state or {"state": "queued"}))
-        except (KeyError, TypeError, ValueError) as error:
-            raise BrokenJournal(f"the task of run {info.run} cannot be read; `tandem gc --run {info.run}`") from error
-        if info.state == "waiting":
-            info.question = open_question(await self.journal.entries(info.run))
+            if info.state not in _STATES:
+                raise ValueError(info.state)
+            if info.state == "waiting":
+                info.question = open_question(await self.journal.entries(info.run))
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:  # chained, and yet of another form
+            words = f"what is recorded of run {info.run} cannot be read; `tandem gc --run {info.run}` removes it"
+            raise BrokenJournal(words) from error
         if not info.over and info.question is None:
             info.state = "queued"
             self._wait(info)
@@ -131,7 +145,7 @@ class Engine:
     def feed(self, run_id: RunId) -> Feed:
         """Return a run's events, beginning with where it stands."""
         if run_id not in self._feeds:
-            feed = self._feeds[run_id] = Feed(run_id)
+            feed = self._feeds[run_id] = Feed(run_id, self._watch)
             _tell(self.infos[run_id], feed)
         return self._feeds[run_id]
 
@@ -139,9 +153,16 @@ class Engine:
         """Return Tandem's own repository for a run."""
         return await OwnRepository.open(self.state, Path(info.task.repo), info.task.base)
 
-    async def enqueue(self, info: RunInfo) -> None:
-        """Let a run take its turn."""
-        await self.set_state(info, state="queued")
+    async def enqueue(self, info: RunInfo, *, settled: bool = False) -> None:
+        """Let a run take its turn; with `settled`, though that cannot be written: what is recorded leads to it anyway."""
+        try:
+            await self.set_state(info, state="queued")
+        except TandemError as error:
+            if not settled:
+                raise
+            log.warning("state was not recorded", extra={"run_id": info.run, "why": error.message})
+            _apply(info, {"state": "queued", "active_s": info.active_s})
+            _tell(info, self.feed(info.run))
         self._wait(info)
         self._fill()
         if self.before(info.run) is not None:
@@ -229,10 +250,16 @@ class Engine:
 
     async def _patiently(self, info: RunInfo, feed: Feed) -> dict[str, Any]:
         """Return the change of state a run comes to; while a machine is away or a disk is full, wait and try again."""
-        tries, last_s = 0, time.monotonic()
+        tries, began_s = 0, 0.0  # since something was last recorded
+
+        def progressed() -> None:
+            nonlocal tries
+            tries = 0
+            self._let_go(info, feed)
+
         while True:
             try:
-                return await self._attempt(info, feed)
+                return await self._attempt(info, feed, progressed)
             except (TandemError, OSError) as raised:
                 error = (
                     raised if isinstance(raised, TandemError) else disk.trouble(raised, "the run paused", self.state)
@@ -240,29 +267,28 @@ class Engine:
                 kind = holds.kind_of(error) if error else None
                 if error is None or kind is None:
                     raise (error or raised) from raised
-                began_s = last_s
-                if info.hold is None:  # it had got on since it last waited
-                    tries, began_s = 0, time.monotonic()
+                began_s = began_s if tries else time.monotonic()
                 waited_s = time.monotonic() - began_s
                 if waited_s > self._limits.wait_s:
                     raise holds.given_up(error, waited_s) from error
-                last_s = began_s
                 self._hold(info, feed, Hold(kind=kind, text=error.message, since_s=time.time() - waited_s))
                 await asyncio.sleep(holds.pause_s(tries))
                 tries += 1
 
-    async def _attempt(self, info: RunInfo, feed: Feed) -> dict[str, Any]:
+    async def _attempt(self, info: RunInfo, feed: Feed, progressed: Callable[[], None]) -> dict[str, Any]:
         if info.state != "running":
             await self.set_state(info, state="running")
 
         def emit(kind: EventKind, data: dict[str, Json]) -> None:
             if kind == "hold":
                 self._hold(info, feed, Hold(kind="retrying", text=str(data.get("text")), since_s=time.time()))
-            else:
-                feed.emit(kind, data)
+                return
+            if kind in _SIGNS:
+                self._let_go(info, feed)
+            feed.emit(kind, data)
 
         entries = await self.journal.entries(info.run)
-        recorder = RunRecorder(self.journal, info.run, entries, emit=emit, progressed=lambda: self._let_go(info, feed))
+        recorder = RunRecorder(self.journal, info.run, entries, emit=emit, progressed=progressed)
         return await self._outcome(info, recorder)
 
     def _hold(self, info: RunInfo, feed: Feed, hold: Hold) -> None:

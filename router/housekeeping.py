@@ -11,7 +11,8 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from router.journal import Journal
@@ -26,6 +27,8 @@ from tandem.types import CommitId, Freed, Kept, RunId
 log = logging.getLogger(__name__)
 DAY_S = 86_400.0
 _MARK = "cleared"  # a file whose time says when it was last done
+_AWAY = "git-"  # how a repository begins that is being removed; what is left of one goes as every such folder
+_TICK_S = 1.0  # what is written now may be dated so much earlier
 Collect = Callable[[Kept], Awaitable[list[Freed]]]
 
 
@@ -52,7 +55,7 @@ class Housekeeping:
         self._journal = journal
         self._infos = infos
         self._keep = keep
-        self._one = asyncio.Lock()
+        self.lock = asyncio.Lock()  # one clearing at a time
 
     @property
     def overdue(self) -> bool:
@@ -67,19 +70,26 @@ class Housekeeping:
         """Clear up and return what it freed, and what could not be cleared.
 
         `runs` go whatever their age; the others are older than `days`, or than the configuration says. `collect` asks
-        the workers; `idle` says that no run is at work.
+        the workers; `idle` says that no run is at work. Runs that are accepted meanwhile lose nothing: each place is
+        looked at first, and what the runs need of it then.
+
+        Raises:
+            Conflict: One of `runs` is not over.
         """
-        async with self._one:
+        before_s = time.time() - (_TICK_S if idle else clearing.YOUNG_S)
+        async with self.lock:
+            for info in [self._infos[run] for run in runs if run in self._infos]:
+                must_be_over(info)  # it may have been resumed while another clearing was under way
             age = self._keep.runs_days if days is None else days
             gone = list(dict.fromkeys([*runs, *due(self._infos.values(), time.time(), age)]))
+            aside = frozenset(gone) if dry_run else frozenset[RunId]()  # else they are forgotten, or here once more
             freed = [await self._forget(gone, dry_run=dry_run)]
-            left = {run: info for run, info in self._infos.items() if run not in gone}
-            freed += await self._repositories(left.values(), dry_run=dry_run, idle=idle)
-            failpoint("gc.references")
-            freed += await asyncio.to_thread(self._files, left, days, dry_run=dry_run)
             troubles: list[str] = []
+            freed += await self._repositories(aside, before_s, troubles, dry_run=dry_run)
+            failpoint("gc.references")
+            freed += await asyncio.to_thread(self._files, aside, days, dry_run=dry_run)
             try:
-                freed += await collect(self._kept(left.values(), days, dry_run=dry_run))
+                freed += await collect(self._kept(aside, days, dry_run=dry_run))
             except TandemError as error:
                 troubles.append(f"nothing was cleared on the workers: {error.message}")
             if not dry_run:
@@ -87,6 +97,10 @@ class Housekeeping:
             found = [one for one in freed if one.count]
             log.info("cleared up", extra={"dry_run": dry_run, "bytes": sum(one.size_bytes for one in found)})
             return found, troubles
+
+    def _left(self, aside: Collection[RunId]) -> list[RunInfo]:
+        """Return the runs there are at this moment."""
+        return [info for run, info in dict(self._infos).items() if run not in aside]
 
     async def _forget(self, gone: Sequence[RunId], *, dry_run: bool) -> Freed:
         if dry_run or not gone:
@@ -98,59 +112,60 @@ class Housekeeping:
                 self._infos.pop(run, None)
         return Freed(what="runs", count=len(gone), size_bytes=size)
 
-    async def _repositories(self, left: Iterable[RunInfo], *, dry_run: bool, idle: bool) -> list[Freed]:
+    async def _repositories(
+        self, aside: Collection[RunId], before_s: float, troubles: list[str], *, dry_run: bool
+    ) -> list[Freed]:
         """Clear our own Git directories: those of no run, and in the others what only forgotten runs needed."""
-        runs: dict[str, set[str]] = {}
-        bases: dict[str, set[str]] = {}
-        for info in left:
-            name = _repo_id(info)
-            runs.setdefault(name, set()).add(OwnRepository.ref_part(info.run))
-            bases.setdefault(name, set()).add(info.task.base)
-        folders = sorted((self._state / "git").glob("*.git"))
-        unused = [folder for folder in folders if folder.stem not in runs]
-        size = await asyncio.to_thread(clearing.remove_all, unused, _rmtree, dry_run=dry_run)
-        freed = [Freed(what="repositories", count=len(unused), size_bytes=size)]
+        unused: list[Path] = []
         count = size = 0
-        for folder in folders:
-            if folder.stem in runs:
-                dropped, bytes_freed = await self._references(
-                    folder, runs[folder.stem], bases[folder.stem], dry_run=dry_run, idle=idle
-                )
-                count, size = count + dropped, size + bytes_freed
-        return [*freed, Freed(what="references to drafts", count=count, size_bytes=size)]
+        for folder in sorted((self._state / "git").glob("*.git")):
+            names, trouble = await _names(folder)
+            left = self._left(aside)  # after the names: a run is known before it has any
+            stale = _stale(names, left)
+            unread = trouble and (folder / "HEAD").exists()  # where that is gone, there is nothing to read
+            if not unread and not _needed(folder, names, stale, left):
+                unused.append(folder if dry_run else self._away(folder))
+                continue
+            count += len(stale)
+            if not dry_run and not trouble:
+                try:
+                    size += await clearing.clear(folder, stale, before_s=before_s)
+                except TandemError as error:
+                    trouble = error.message
+            if trouble:
+                troubles.append(f"nothing was cleared in {folder.name}: {trouble}")
+        bytes_freed = await asyncio.to_thread(clearing.remove_all, unused, _rmtree, dry_run=dry_run)
+        return [
+            Freed(what="repositories", count=len(unused), size_bytes=bytes_freed),
+            Freed(what="references to drafts", count=count, size_bytes=size),
+        ]
 
-    async def _references(
-        self, folder: Path, runs: Collection[str], bases: Collection[str], *, dry_run: bool, idle: bool
-    ) -> tuple[int, int]:
-        ours = await clearing.references(folder, "refs/tandem/runs/")
-        stale = [name for name in ours if name.split("/")[3] not in runs]
-        held = await clearing.references(folder, "refs/tandem/base/")
-        stale += [name for name in held if name.rpartition("/")[2] not in bases]
-        if not stale or dry_run:
-            return len(stale), 0
-        before = await asyncio.to_thread(clearing.size_of, folder)
-        await clearing.drop_references(folder, stale)
-        await clearing.repack(folder, idle=idle)
-        return len(stale), max(before - await asyncio.to_thread(clearing.size_of, folder), 0)
+    def _away(self, folder: Path) -> Path:
+        """Move a repository away at once, so that a run that is accepted now finds none rather than half of one."""
+        place = self._state / "tmp" / f"{_AWAY}{uuid.uuid4().hex}"
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        return folder.rename(place)
 
-    def _files(self, left: Mapping[RunId, RunInfo], days: float | None, *, dry_run: bool) -> list[Freed]:
+    def _files(self, aside: Collection[RunId], days: float | None, *, dry_run: bool) -> list[Freed]:
         now_s = time.time()
         records = sorted((self._state / "flight").glob("*.jsonl"))
+        # after the records: a run is known before its own is
+        left = {str(info.run): info.over for info in self._left(aside)}
         orphans = [path for path in records if path.stem not in left]
         old = clearing.older_than(records, (self._keep.calls_days if days is None else days) * DAY_S, now_s)
-        at_work = {run for run, info in left.items() if not info.over}
-        stale = [path for path in dict.fromkeys([*orphans, *old]) if path.stem not in at_work]
+        stale = [path for path in dict.fromkeys([*orphans, *old]) if left.get(path.stem, True)]
         copies = [*self._state.glob("journal.db.damaged-*"), *self._state.glob("journal.db.format-*")]
         aged = clearing.older_than(copies, (self._keep.runs_days if days is None else days) * DAY_S, now_s)
-        leftovers = clearing.older_than((self._state / "tmp").glob("*"), DAY_S, now_s)
+        half_done = [*(self._state / "tmp").glob("*"), *(self._state / "git").glob(".*")]
+        leftovers = clearing.older_than(half_done, DAY_S, now_s)
         return [
             Freed(what=what, count=len(paths), size_bytes=clearing.remove_all(paths, _remove, dry_run=dry_run))
             for what, paths in (("records of calls", stale), ("copies of the journal", aged), ("leftovers", leftovers))
         ]
 
-    def _kept(self, left: Iterable[RunInfo], days: float | None, *, dry_run: bool) -> Kept:
+    def _kept(self, aside: Collection[RunId], days: float | None, *, dry_run: bool) -> Kept:
         bases: dict[str, set[CommitId]] = {}
-        for info in left:
+        for info in self._left(aside):
             bases.setdefault(_repo_id(info), set()).add(info.task.base)
         age_days = self._keep.environments_days if days is None else days
         return Kept(
@@ -158,6 +173,33 @@ class Housekeeping:
             environments_s=age_days * DAY_S,
             dry_run=dry_run,
         )
+
+
+async def _names(folder: Path) -> tuple[list[str], str]:
+    """Return the names of a repository's references, or none and why."""
+    try:
+        return await clearing.references(folder, "refs/tandem/"), ""
+    except TandemError as error:
+        return [], error.message
+
+
+def _stale(names: Iterable[str], left: Iterable[RunInfo]) -> list[str]:
+    """Return the references that none of the runs needs; of a run that cannot be read, nobody knows where it began."""
+    runs = {OwnRepository.ref_part(info.run): bool(info.task.base) for info in left}
+    bases = {info.task.base for info in left}
+    parts = [(name, *name.split("/")[2:4]) for name in names]
+    unclear = any(kind == "runs" and runs.get(part) is False for _, kind, part in parts)
+    return [
+        name
+        for name, kind, part in parts
+        if (kind == "runs" and part not in runs) or (kind == "base" and part not in bases and not unclear)
+    ]
+
+
+def _needed(folder: Path, names: Sequence[str], stale: Sequence[str], left: Iterable[RunInfo]) -> bool:
+    """Return whether a repository is that of a run, by its name or by the drafts in it."""
+    of_runs = any(name.startswith("refs/tandem/runs/") for name in frozenset(names) - frozenset(stale))
+    return of_runs or any(_repo_id(info) == folder.stem for info in left)
 
 
 def _repo_id(info: RunInfo) -> str:
@@ -169,4 +211,4 @@ def _rmtree(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    _rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    _rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import grpc
 from grpc import aio
 
 from tandem import __version__, wire
-from tandem.errors import Unreachable
+from tandem.errors import Unreachable, VersionSkew
 from tandem.types import NodeInfo
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceStub
@@ -70,6 +70,13 @@ class Node:
                 raise Unreachable(f"worker {self.name} did not say what it is within {DESCRIBE_S:g} s") from error
             raise wire.error_in(error, f"worker {self.name}") from error
         info = wire.node_in(answer)
+        if info.protocol != wire.PROTOCOL:  # one that does not look at ours
+            self.doubt()
+            raise VersionSkew(
+                f"the worker {info.name!r} ({info.version}) speaks protocol {info.protocol} and this router "
+                f"({__version__}) speaks {wire.PROTOCOL}; upgrade the "
+                f"{'router' if info.protocol > wire.PROTOCOL else f'worker {info.name!r}'}"
+            )
         if self._info is not None and self._info.boot_id != info.boot_id:
             self.has.clear()  # it was started anew, and may have been emptied meanwhile
         self.name, self._info, self._asked_at = info.name, info, now

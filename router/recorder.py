@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, TypeVar, cast
 
@@ -74,6 +74,7 @@ class RunRecorder:
                 self._tries[entry.step, entry.ordinal] += 1
         # What was left behind may still be kept somewhere under its request id: asking anew is another attempt.
         self._cuts = sum(entry.kind == "cut" for entry in entries)
+        self._last = next((e.kind for e in reversed(entries) if e.kind != "state"), "")
         self._opened = {e.step for e in entries if e.kind == "opened"}
         self._answers = {e.step: decision_in(e.value) for e in entries if e.kind == "answered"}
 
@@ -194,7 +195,12 @@ class RunRecorder:
         return None
 
     async def forget_last_step(self) -> None:
-        """Leave the last step's answers behind, because they led nowhere: asking again may get different ones."""
+        """Leave the last step's answers behind, because they led nowhere: asking again may get different ones.
+
+        Where it was a call that failed, no answer is to blame, and asking again is another attempt already.
+        """
+        if self._last == "failed":
+            return
         steps = [entry for entry in self._recorded.values() if entry.step]
         last = max(steps, key=lambda entry: entry.id, default=None)
         if last is not None:
@@ -244,6 +250,12 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+def cut_since_it_stopped(entries: Iterable[Entry]) -> bool:
+    """Return whether a run's last answers were left behind already since its state was last recorded."""
+    last = next((e.kind for e in reversed(list(entries)) if e.kind in ("state", "cut")), "")
+    return last == "cut"
 
 
 def decision_in(value: Json) -> Decision:

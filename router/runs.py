@@ -24,12 +24,13 @@ from router.accept import accept, new_run_id
 from router.awake import Awake
 from router.dispatcher import Dispatcher, Node
 from router.engine import Engine
+from router.feed import Watch
 from router.guardrail.findings import decide
 from router.guardrail.secrets import secrets
 from router.housekeeping import Housekeeping, must_be_over
 from router.journal import Journal, RunRow
 from router.pace import Pace
-from router.recorder import RunRecorder, decision_in, is_new
+from router.recorder import RunRecorder, cut_since_it_stopped, decision_in, is_new
 from router.repository import OwnRepository
 from router.summary import RunInfo, detail, summary
 from tandem.config import Config
@@ -40,6 +41,8 @@ from tandem.types import CommitId, Decision, Json, Limits, RunId, RunState
 
 log = logging.getLogger(__name__)
 RESUMABLE: frozenset[RunState] = frozenset(("failed", "cancelled"))
+# Recorded answers that nobody could use would only fail again; the second is a fault nobody foresaw.
+_WORTH_ASKING_ANEW = (BadReply.__name__, TandemError.__name__)
 _LOOK_S = 600.0  # between two looks whether it is time to clear up
 Progress = tuple[str, dict[str, Json]]
 
@@ -58,8 +61,12 @@ class Runs:
         self._tasks = [asyncio.create_task(self._keep_clear()), asyncio.create_task(self._awake.run())]
 
     @classmethod
-    async def open(cls, *, config: Config, state: Path, worker_socket: Path, guardrail: Guardrail) -> Runs:
+    async def open(
+        cls, *, config: Config, state: Path, worker_socket: Path, guardrail: Guardrail, watch: Watch | None = None
+    ) -> Runs:
         """Open the journal, connect to the worker, and go on with every run that was under way.
+
+        `watch` is told every event of every run.
 
         Raises:
             BrokenJournal: The journal cannot be used; it is left as it is.
@@ -79,7 +86,7 @@ class Runs:
             settings=settings,
             flight=lambda run: flight.FlightLog(state, run),
         )
-        engine = Engine(config, state, journal, ports)
+        engine = Engine(config, state, journal, ports, watch)
         await engine.start()
         return cls(config, engine, nodes)
 
@@ -109,7 +116,7 @@ class Runs:
         row = RunRow(run=info.run, created_s=info.created_s, stamp=stamp, task=cast("Json", asdict(task)))
         await self._journal.add_run(row)
         self._engine.infos[info.run] = info
-        await self._engine.enqueue(info)
+        await self._engine.enqueue(info, settled=True)
         log.info("run accepted", extra={"run_id": info.run, "language": task.language, "deliver": task.deliver})
         return {**self._summary(info), "notes": list(checkout.notes), "language": task.language}
 
@@ -160,7 +167,10 @@ class Runs:
             self._engine.feed(run_id).emit(
                 "answer", {"question": decision.question, "choice": decision.choice, "by": decision.by}
             )
-            await self._engine.enqueue(info)
+        elif question is None or question.id != decision.question:
+            return summary(info)  # it was answered before, and the run got on; else it was only recorded
+        info.question = None
+        await self._engine.enqueue(info, settled=True)
         return summary(info)
 
     async def cancel(self, run_id: RunId) -> dict[str, Json]:
@@ -178,12 +188,11 @@ class Runs:
             raise Conflict(f"run {run_id} was moved to another machine, which goes on with it")
         if info.state not in RESUMABLE:
             raise Conflict(f"run {run_id} is {info.state}; there is nothing to go on with")
-        if info.error in (
-            BadReply.__name__,
-            TandemError.__name__,
-        ):  # the second: a fault nobody foresaw. Recorded answers nobody could use would only fail again
+        if info.error in _WORTH_ASKING_ANEW:
             entries = await self._journal.entries(run_id)
-            await RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit).forget_last_step()
+            if not cut_since_it_stopped(entries):  # by a router that was killed just after
+                recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
+                await recorder.forget_last_step()
         info.active_s = 0.0  # a person who says "go on" grants the time anew
         await self._engine.enqueue(info)
         return summary(info)
@@ -203,7 +212,8 @@ class Runs:
         try:
             ending = await execution.execute(info.task, recorder, await self._engine.repository(info), ports)
         except ReplayDiffers as error:
-            ended_early = info.state in ("failed", "cancelled") and "journal ends" in error.message
+            # a merged run has a message where only its report could not be written
+            ended_early = bool(info.message) and "journal ends" in error.message
             return answer | {"same": ended_early, "difference": error.message}
         except TandemError as error:  # it ends the way it ended: that is the same
             same = info.state == "failed" and type(error).__name__ == info.error
@@ -259,7 +269,8 @@ class Runs:
 
     async def take_in(self, file: str, repo: str) -> dict[str, Json]:
         """Take a run in from a file and return its summary."""
-        return self._summary(await moving.take_in(self._engine, Path(file), repo))
+        async with self._housekeeping.lock:  # what it brings is named by no run of the journal at first
+            return self._summary(await moving.take_in(self._engine, Path(file), repo))
 
     async def clear(self, *, run: str, days: float | None, dry_run: bool) -> dict[str, Json]:
         """Clear away what is old, and `run` whatever its age ("" for none); return what that freed."""
@@ -300,12 +311,7 @@ class Runs:
         }
         nodes = [cast("Json", asdict(node)) for node in await self._nodes.describe()]
         models: dict[str, Json] = {"router": self._config.models.router, "worker": self._config.models.worker}
-        holds: list[Json] = [
-            {"run": info.run, "kind": info.hold.kind, "text": info.hold.text, "since_s": info.hold.since_s}
-            for info in self._engine.infos.values()
-            if info.hold
-        ]
-        return {"runs": counts, "models": models, "nodes": nodes, "holds": holds, "awake": self._awake.held}
+        return {"runs": counts, "models": models, "nodes": nodes, "awake": self._awake.held}
 
     def resolve(self, prefix: str) -> RunId:
         """Return the run that `prefix`, or `latest`, means.

@@ -45,7 +45,7 @@ def summary(info: RunInfo, before: int | None = None) -> dict[str, Json]:
         "state": info.state,
         "commit": info.commit,
         "verdict": info.verdict,
-        "title": info.task.text.strip().splitlines()[0][:100],
+        "title": (info.task.text.strip().splitlines() or [""])[0][:100],
         "branch": info.branch or info.task.target,
         "kind": info.facts.get("kind"),
         "difficulty": info.facts.get("difficulty"),

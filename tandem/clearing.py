@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -9,13 +10,16 @@ from pathlib import Path
 
 from tandem.git import git
 
+YOUNG_S = 3600.0  # objects of work under way are younger; nothing leads to them yet
 _REPACK_S = 900.0
-_YOUNG_S = 3600  # objects of work under way are younger; nothing leads to them yet
+_MARK = "tandem-clearing"  # a file in a Git directory from which something has still to go
 
 
 def size_of(place: Path) -> int:
     """Return how many bytes a file or folder takes on disk; what vanishes meanwhile counts nothing. Blocking."""
     total = _blocks(place)
+    if place.is_symlink():
+        return total
     for folder, names, files in os.walk(place):
         total += sum(_blocks(Path(folder, name)) for name in (*names, *files))
     return total
@@ -33,6 +37,24 @@ async def references(git_dir: Path, prefix: str) -> list[str]:
     return said.text.splitlines()
 
 
+async def clear(git_dir: Path, stale: Iterable[str], *, before_s: float) -> int:
+    """Delete references, then what only they led to and what was written before `before_s` (wall time); return its bytes.
+
+    Cut off anywhere, or where something was too young to go, the next call for this repository goes on with it.
+    """
+    names = list(stale)
+    mark = git_dir / _MARK
+    if not names and not mark.exists():
+        return 0
+    mark.touch(mode=0o600)  # first: from here on there may be objects that nothing leads to
+    before = await asyncio.to_thread(size_of, git_dir)
+    await drop_references(git_dir, names)
+    await _repack(git_dir, before_s)
+    if not await loose_bytes(git_dir):
+        mark.unlink(missing_ok=True)
+    return max(before - await asyncio.to_thread(size_of, git_dir), 0)
+
+
 async def drop_references(git_dir: Path, names: Iterable[str]) -> None:
     """Delete references, all of them or none."""
     orders = "".join(f"delete {name}\n" for name in names)
@@ -40,12 +62,19 @@ async def drop_references(git_dir: Path, names: Iterable[str]) -> None:
         await git("update-ref", "--stdin", git_dir=git_dir, stdin=orders.encode())
 
 
-async def repack(git_dir: Path, *, idle: bool) -> None:
-    """Leave objects out that nothing leads to: where work is under way (not `idle`), only those of an hour ago."""
+async def _repack(git_dir: Path, before_s: float) -> None:
+    """Put what is led to into one pack; of the rest, what was written before `before_s` goes, what is newer is loose."""
     await git("pack-refs", "--all", git_dir=git_dir)
-    expiry = "now" if idle else f"{_YOUNG_S}.seconds.ago"
-    await git("repack", "-a", "-d", "-q", "--unpack-unreachable=" + expiry, git_dir=git_dir, timeout_s=_REPACK_S)
+    expiry = f"@{int(before_s)} +0000"
+    await git("repack", "-a", "-d", "-q", f"--unpack-unreachable={expiry}", git_dir=git_dir, timeout_s=_REPACK_S)
     await git("prune", f"--expire={expiry}", git_dir=git_dir, timeout_s=_REPACK_S)
+
+
+async def loose_bytes(git_dir: Path) -> int:
+    """Return what the objects take that are in no pack."""
+    said = await git("count-objects", "-v", git_dir=git_dir)
+    found = dict(line.split(": ", 1) for line in said.text.splitlines() if ": " in line)
+    return int(found.get("size", 0)) * 1024
 
 
 def older_than(paths: Iterable[Path], age_s: float, now_s: float) -> list[Path]:

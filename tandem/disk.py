@@ -5,27 +5,35 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tandem.errors import BadConfig, DiskFull, TandemError
 
+if TYPE_CHECKING:
+    import sqlite3
+
 NEEDED_BYTES = 16 << 20  # free, for work to begin or to go on: a tree, a report and a pack of a common size
-_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+_LITTLE_BYTES = 1 << 20  # with less than that free, a write that failed failed for want of room
+FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 _CLOSED = frozenset((errno.EROFS, errno.EACCES, errno.EPERM))
+_WORDS = ("No space left on device", "Out of diskspace", "Disk quota exceeded", "database or disk is full")
 
 
 def free_bytes(place: Path) -> int:
     """Return how many bytes an ordinary user may still write where `place`, or the nearest folder above it, is."""
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    try:
-        about = os.statvfs(place)
-    except OSError:
-        return 0
-    return about.f_bavail * about.f_frsize
+    for folder in (place, *place.parents):
+        with contextlib.suppress(OSError, ValueError):  # not there, or no name at all
+            about = os.statvfs(folder)
+            return about.f_bavail * about.f_frsize
+    return 0
+
+
+def has_little(place: Path) -> bool:
+    """Return whether there is no room to speak of."""
+    return free_bytes(place) < _LITTLE_BYTES
 
 
 def full(what: str, place: Path) -> DiskFull:
@@ -38,7 +46,7 @@ def full(what: str, place: Path) -> DiskFull:
 
 def trouble(error: OSError, what: str, place: Path) -> TandemError | None:
     """Return our error for one of the system's, or None where it is not about the disk."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return full(what, place)
     if error.errno in _CLOSED:
         where = error.filename or place
@@ -65,10 +73,15 @@ def watched(what: str, place: Path) -> Generator[None]:
         raise found from error
 
 
-def is_full(words: str | sqlite3.Error) -> bool:
-    """Return whether a program's last words, Git's or SQLite's, say that the disk is full."""
+def is_full(words: str | sqlite3.Error, place: Path | None = None) -> bool:
+    """Return whether a program's last words, Git's or SQLite's, say that the disk is full.
+
+    Of some files Git says only that it could not write them; how much is free at `place` then tells why.
+    """
     text = str(words)
-    return "No space left on device" in text or "Disk quota exceeded" in text or "database or disk is full" in text
+    if any(known in text for known in _WORDS):
+        return True
+    return place is not None and "write" in text and has_little(place)
 
 
 def must_have_room(what: str, place: Path, needed_bytes: int = NEEDED_BYTES) -> None:

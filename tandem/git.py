@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tandem.disk import is_full
+from tandem import disk
 from tandem.errors import BadInput, DeadlineExceeded, DiskFull, ResourceExhausted, TandemError, Unavailable
 
 OLDEST = (2, 38)  # the first with `merge-tree --write-tree`
@@ -110,7 +110,7 @@ async def git(
         TandemError: It failed, and `check` was asked for.
     """
     argv = command(*args, config=config, protocol=protocol)
-    return await _run(argv, environment(git_dir, env), None, stdin, timeout_s, check, pass_fds)
+    return await _run(argv, environment(git_dir, env), git_dir, stdin, timeout_s, check, pass_fds)
 
 
 async def user_git(
@@ -128,7 +128,7 @@ async def user_git(
     Raises as `git` does.
     """
     argv = command("-C", str(checkout), *args, config=config, protocol=protocol)
-    return await _run(argv, user_environment(env), None, stdin, timeout_s, check)
+    return await _run(argv, user_environment(env), checkout, stdin, timeout_s, check)
 
 
 async def git_version() -> tuple[int, ...]:
@@ -163,7 +163,7 @@ _INSTALL = "install it (Debian, Ubuntu: apt install git; macOS: xcode-select --i
 async def _run(
     argv: list[str],
     env: dict[str, str],
-    cwd: Path | None,
+    place: Path | None,
     stdin: bytes | None,
     timeout_s: float,
     check: bool,
@@ -179,7 +179,6 @@ async def _run(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=env,
-            cwd=cwd,
             start_new_session=True,
             pass_fds=pass_fds,
         )
@@ -203,14 +202,16 @@ async def _run(
         await _end(process)
     result = GitResult(code, stdout, stderr)
     if check and code != 0:
-        raise failure(verb, result)
+        raise failure(verb, result, place)
     return result
 
 
-def failure(verb: str, result: GitResult) -> TandemError:
-    """Return our error for a git process that failed."""
+def failure(verb: str, result: GitResult, place: Path | None = None) -> TandemError:
+    """Return our error for a git process that failed; `place` is on the disk it writes to."""
     words = " ".join(result.stderr.split())[-600:] or "it said nothing"
-    if is_full(result.stderr):
+    if disk.is_full(result.stderr, place):
+        if place is not None and disk.has_little(place):
+            return disk.full(f"git {verb} failed ({words})", place)
         return DiskFull(f"git {verb} found a disk full ({words}); free some space, and the work goes on by itself")
     return TandemError(f"git {verb} failed with status {result.returncode}: {words}")
 

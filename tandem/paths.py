@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tandem import disk
 from tandem.errors import BadConfig
 
 SOCKET_PATH_MAX = 103  # bytes; macOS ends Unix socket paths at 104 with the closing zero
@@ -71,7 +72,8 @@ def private_dir(path: Path) -> Path:
     """Create a folder only its owner may enter, and return it.
 
     Raises:
-        BadConfig: It exists and belongs to somebody else, is a link, or cannot be made.
+        BadConfig: It exists and belongs to somebody else, is a link, cannot be made, or may not be written.
+        DiskFull: There is no room for it.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -83,5 +85,18 @@ def private_dir(path: Path) -> Path:
         if status.st_mode & 0o077:
             path.chmod(0o700)
     except OSError as error:
+        if error.errno in disk.FULL:
+            raise disk.full("a folder could not be made", path) from error
         raise BadConfig(f"cannot make the folder {path}: {error.strerror}; set TANDEM_STATE elsewhere") from error
+    must_be_writable(path)
     return path
+
+
+def must_be_writable(path: Path) -> None:
+    """Refuse a folder that may not be written: better now than after a model was asked.
+
+    Raises:
+        BadConfig: It may not.
+    """
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise BadConfig(f"the folder {path} may not be written; change its rights, or set TANDEM_STATE elsewhere")

@@ -12,6 +12,7 @@ import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from tandem import disk
 from tandem.secrets import redact, redacted
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -36,13 +37,18 @@ class JsonFormatter(logging.Formatter):
 
 
 def start_logging(file: Path | None, level: int = logging.INFO) -> None:
-    """Send our logs to `file` (0600, rotated at 5 MB, three kept), or to standard error."""
+    """Send our logs to `file` (0600, rotated at 5 MB, three kept), or to standard error.
+
+    Raises:
+        BadConfig, DiskFull: The file cannot be written.
+    """
     handler: logging.Handler
     if file is None:
         handler = logging.StreamHandler(sys.stderr)
     else:
-        file.touch(mode=0o600, exist_ok=True)
-        handler = RotatingFileHandler(file, maxBytes=5 << 20, backupCount=3, encoding="utf-8")
+        with disk.watched("the log could not be opened", file):
+            file.touch(mode=0o600, exist_ok=True)
+            handler = RotatingFileHandler(file, maxBytes=5 << 20, backupCount=3, encoding="utf-8")
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -23,10 +23,12 @@ MESSAGE_BYTES_MAX = 64 << 20
 DATA_BYTES = 256 << 10  # one piece of a Git stream; measured best between 256 KiB and 1 MiB
 ERROR_KEY = "tandem-error"
 
-# Both ends must set these: gRPC notices a cut cable only by its own pings (8.4 s here against never without).
+# Both ends must set these: gRPC notices a cut cable only by its own pings (8.4 s here against never without). Where
+# bytes are still acknowledged, as on a Unix socket, the wait for a ping's answer counts, which is 60 s by default.
 KEEPALIVE: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 5000),
     ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.http2.ping_timeout_ms", 3000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
@@ -424,7 +426,7 @@ def error_in(error: aio.AioRpcError, node: str) -> errors.TandemError:
         return errors.revive(str(named), details)
     match error.code():
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return errors.DeadlineExceeded(f"{node} did not answer within its deadline")
+            return errors.DeadlineExceeded(f"{node} did not answer within its deadline (router.call_s, check.wall_s)")
         case grpc.StatusCode.CANCELLED:
             return errors.Unreachable(f"{node} broke the call off")  # nobody here cancelled it: it is leaving
         case grpc.StatusCode.RESOURCE_EXHAUSTED:

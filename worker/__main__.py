@@ -98,7 +98,7 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
     await server.start()
     failpoint("worker.ready")
     print(json.dumps({"ready": True, "socket": str(socket_file), "name": name}), flush=True)
-    beating = asyncio.create_task(_beat()) if lifeline else None
+    beating = asyncio.create_task(_beat(fence, leave)) if lifeline else None
     try:
         await leave.wait()
     finally:
@@ -112,10 +112,16 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
         socket_file.unlink(missing_ok=True)
 
 
-async def _beat() -> None:
-    """Tell whoever started this, again and again, that it is not stuck; end quietly where nobody listens any more."""
+async def _beat(fence: Fence, leave: asyncio.Event) -> None:
+    """Tell whoever started this, again and again, that it is not stuck; end quietly where nobody listens any more.
+
+    One that was replaced, or whose number somebody removed, leaves.
+    """
     while True:
         await asyncio.sleep(BEAT_S)
+        if not fence.holds:
+            leave.set()
+            return
         try:
             print(json.dumps({"beat": round(time.monotonic(), 1)}), flush=True)
         except OSError:
@@ -131,6 +137,7 @@ async def _offer(config: Config, state: Path, name: str, fence: Fence) -> Offer:
     from worker.check import Checker
     from worker.collecting import Collector
     from worker.environments import Environments
+    from worker.replies import Replies
     from worker.scheduler import Scheduler
     from worker.servicer import Offer
 
@@ -169,6 +176,7 @@ async def _offer(config: Config, state: Path, name: str, fence: Fence) -> Offer:
         calls=Scheduler(config.worker.calls, config.worker.queue),
         check_places=Scheduler(config.worker.checks, config.worker.queue),
         collects=Collector(state, fence).collect,
+        replies=Replies(state / "replies"),
         fence=fence,
     )
 

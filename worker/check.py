@@ -77,7 +77,7 @@ class Checker:
             reason=found.reason,
             exit_code=result.exit_code,
             tests=found.tests,
-            output=judge.without_places(result.output, roots)[-_OUTPUT_TAIL:],
+            output=_end_of(judge.without_places(result.output, roots)),
             duration_s=result.duration_s,
             adapter=request.adapter,
             sandbox=rung.name,
@@ -129,6 +129,13 @@ def _folder(tree: Path, folder: str) -> str:
         if place.is_symlink() or not place.is_dir():
             raise BadInput(f"the tree has no folder {folder!r}")
     return "/".join(parts)
+
+
+def _end_of(output: str) -> str:
+    """Return the end of what was printed, where a failure is told, and say so where there was more."""
+    if len(output) <= _OUTPUT_TAIL:
+        return output
+    return f"[output cut here; these are its last {_OUTPUT_TAIL} characters]\n{output[-_OUTPUT_TAIL:]}"
 
 
 def _report(path: Path) -> bytes | None:

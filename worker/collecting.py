@@ -8,12 +8,12 @@ before it is taken apart.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from pathlib import Path
 
 from tandem import clearing
-from tandem.git import git
 from tandem.types import CommitId, Freed, Kept
 from worker.environments import MARK
 from worker.fence import Fence
@@ -41,6 +41,7 @@ class Collector:
             ]
             if not kept.dry_run:
                 await asyncio.to_thread(sweep, self._state / "tmp")
+                await asyncio.to_thread(self._half_made)
         found = [one for one in freed if one.count]
         log.info("cleared up", extra={"dry_run": kept.dry_run, "bytes": sum(one.size_bytes for one in found)})
         return found
@@ -53,6 +54,11 @@ class Collector:
     def _folders(self) -> list[Path]:
         return sorted((self._state / "git").glob("*.git"))
 
+    def _half_made(self) -> None:
+        """Remove the repositories that a killed worker had not finished making."""
+        for path in clearing.older_than((self._state / "git").glob(".new-*"), _USED_S, time.time()):
+            remove(path)
+
     async def _commits(self, kept: Kept) -> Freed:
         count = size = 0
         for folder in self._folders():
@@ -62,14 +68,11 @@ class Collector:
             names = await clearing.references(folder, "refs/tandem/")
             stale = [name for name in names if CommitId(name.rpartition("/")[2]) not in wanted]
             count += len(stale)
-            if stale and not kept.dry_run:
+            if kept.dry_run:
+                size += await clearing.loose_bytes(folder) if stale else 0  # what a repack frees is mostly these
+            else:
                 self._fence.check()
-                before = await asyncio.to_thread(clearing.size_of, folder)
-                await clearing.drop_references(folder, stale)
-                await clearing.repack(folder, idle=False)
-                size += max(before - await asyncio.to_thread(clearing.size_of, folder), 0)
-            elif stale:
-                size += await _loose_bytes(folder)
+                size += await clearing.clear(folder, stale, before_s=time.time() - clearing.YOUNG_S)
         return Freed(what="commits on the worker", count=count, size_bytes=size)
 
     def _environments(self, kept: Kept) -> Freed:
@@ -87,15 +90,7 @@ class Collector:
         with scratch(self._state / "tmp") as away:
 
             def take(folder: Path) -> None:
-                folder.rename(away / folder.name)
+                with contextlib.suppress(FileNotFoundError):  # somebody removed it by hand
+                    folder.rename(away / folder.name)
 
             return clearing.remove_all(folders, take, dry_run=False)
-
-
-async def _loose_bytes(folder: Path) -> int:
-    """Return what the unpacked objects take: an estimate from above of what a repack frees."""
-    said = await git("count-objects", "-v", git_dir=folder)
-    for line in said.text.splitlines():
-        if line.startswith("size: "):
-            return int(line[6:]) * 1024
-    return 0

@@ -12,10 +12,12 @@ import os
 from pathlib import Path
 
 from tandem import disk
-from tandem.errors import Unreachable
+from tandem.errors import BadConfig, Unreachable
 
 _NAME = "fence"
-_DIGITS_MAX = 20
+_DIGITS_MAX = 18
+_NUMBER_MAX = 10**_DIGITS_MAX - 1  # nobody counts so far; a file that says more was spoiled
+_BYTES_MAX = 20  # of the file
 
 
 class Fence:
@@ -33,22 +35,17 @@ class Fence:
             DiskFull, BadConfig: The folder cannot be written.
         """
         path = state / _NAME
-        with disk.watched("the worker could not start", path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                number = _number(os.pread(descriptor, _DIGITS_MAX, 0)) + 1
-                os.pwrite(descriptor, f"{number}\n".encode(), 0)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        return cls(path, number)
+        try:
+            with disk.watched("the worker could not start", path):
+                return cls(path, _next(path))
+        except OSError as error:  # a link, a folder: not what we left there
+            raise BadConfig(f"the worker could not start: {path}: {error.strerror}; move it away") from error
 
     @property
     def holds(self) -> bool:
         """Return whether no later worker has started."""
         try:
-            return _number(self._path.read_bytes()[:_DIGITS_MAX]) == self.number
+            return _number(self._path.read_bytes()[:_BYTES_MAX]) == self.number
         except OSError:
             return False  # the folder is gone, and what is there is not ours any more
 
@@ -62,6 +59,19 @@ class Fence:
             raise Unreachable(f"this worker (number {self.number}) was replaced by a later one, and does nothing more")
 
 
+def _next(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        number = _number(os.pread(descriptor, _BYTES_MAX, 0)) % _NUMBER_MAX + 1
+        os.pwrite(descriptor, f"{number}\n".encode(), 0)
+        os.fsync(descriptor)
+        return number
+    finally:
+        os.close(descriptor)
+
+
 def _number(raw: bytes) -> int:
+    """Return the number in a file, 0 where there is none, or one that nobody has counted to."""
     text = raw.partition(b"\n")[0].strip()
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isdigit() and len(text) <= _DIGITS_MAX else 0

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic, TypeVar
 
-from tandem.errors import Cancelled, DeadlineExceeded, DiskFull, ResourceExhausted, TandemError
+from tandem.errors import Cancelled, Conflict, DeadlineExceeded, DiskFull, ResourceExhausted, TandemError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -82,6 +82,7 @@ class Generations(Generic[T]):
         work ends.
 
         Raises:
+            Conflict: A later attempt was asked for before: nobody waits for this one.
             Cancelled: Somebody cancelled it.
             DeadlineExceeded: It took longer than `deadline_s`, counted from its start.
             ResourceExhausted: Too much is under way.
@@ -117,6 +118,12 @@ class Generations(Generic[T]):
     def _begin(
         self, request_id: str, attempt: int, deadline_s: float, start: Callable[[], AsyncIterator[T]]
     ) -> _Work[T]:
+        later = [number for name, number in self._works if name == request_id and number > attempt]
+        if later:
+            log.warning("attempt came too late", extra={"request_id": request_id, "attempt": attempt, "later": later})
+            raise Conflict(
+                f"attempt {attempt} of {request_id} came after attempt {max(later)}, and nobody waits for it"
+            )
         if len(self._works) >= WORKS_MAX:
             self._make_room()
         work = self._works[request_id, attempt] = _Work[T](request_id)

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tandem import disk
 from tandem.errors import BadInput, TandemError
 from tandem.git import command, environment, git
 from tandem.paths import private_dir
@@ -98,10 +99,13 @@ async def serve(folder: Path, service: str, received: AsyncIterator[bytes]) -> A
 
     Raises:
         BadInput: There is no such service.
+        DiskFull: There is no room for what would be pushed.
         TandemError: Git ended with an error that its protocol has no words for.
     """
     if service not in SERVICES:
         raise BadInput(f"there is no Git service {service!r} here")
+    if service == "git-receive-pack":
+        disk.must_have_room("commits could not be taken", folder)
     argv = command(SERVICES[service], str(folder), config=_CHECKS)
     process = await asyncio.create_subprocess_exec(
         *argv,

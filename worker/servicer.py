@@ -23,6 +23,7 @@ from worker import gittunnel
 from worker.backends.base import Backends
 from worker.fence import Fence
 from worker.generations import Generations
+from worker.replies import Replies
 from worker.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Offer:
     calls: Scheduler
     check_places: Scheduler
     collects: Callable[[types.Kept], Awaitable[list[types.Freed]]]
+    replies: Replies
     fence: Fence
 
 
@@ -102,15 +104,22 @@ class Servicer(WorkerServiceServicer):
                         yield wire.chunk_out(part) if isinstance(part, types.Chunk) else wire.reply_out(part)
 
     async def _generate(self, request: types.CompleteRequest) -> AsyncIterator[types.Chunk | types.Reply]:
+        kept = self._offer.replies.find(request)
+        if kept is not None:
+            yield types.Chunk(offset=0, text=kept.text)
+            yield kept
+            return
         backend, model = self._offer.backends.pick(request.model)
         with disk.watched("no model could be asked", self._offer.state):
             failpoint("worker.call")
         async with self._offer.calls.turn(request.priority), aclosing(backend.complete(request, model)) as stream:
             async for part in stream:
                 if isinstance(part, types.Reply):
+                    self._offer.fence.check()
+                    part = replace(part, node=self._offer.node.name)
+                    self._offer.replies.put(request, part)
                     with disk.watched("the reply could not be told", self._offer.state):
                         failpoint("worker.reply")
-                    part = replace(part, node=self._offer.node.name)
                 yield part
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> AsyncIterator[pb.CheckResponse]:
@@ -123,6 +132,7 @@ class Servicer(WorkerServiceServicer):
                 with disk.watched("the tests could not be run", self._offer.state):
                     async with self._offer.check_places.turn(asked.priority):
                         report = await self._offer.checks.check(asked, tell)
+                    self._offer.fence.check()
                     failpoint("worker.report")
                 return pb.CheckResponse(report=wire.report_out(replace(report, node=self._offer.node.name)))
 
@@ -141,6 +151,7 @@ class Servicer(WorkerServiceServicer):
             async def work(tell: OnProgress) -> pb.PrepareResponse:
                 with disk.watched("packages could not be installed", self._offer.state):
                     environment = await self._offer.prepares.prepare(asked, tell)
+                    self._offer.fence.check()
                 return pb.PrepareResponse(environment=wire.environment_out(environment))
 
             def told(stage: str, message: str) -> pb.PrepareResponse:

@@ -88,7 +88,8 @@ class Api:
         answer = self._status()
         service = self._gate.now()
         if service is not None:
-            answer |= {"runs": _counted(await service.list_runs())}
+            runs = await service.list_runs()
+            answer |= {"runs": _counted(runs), "holds": _holds(runs)}
             try:
                 async with asyncio.timeout(STATUS_S):
                     answer |= await service.status()
@@ -245,6 +246,12 @@ def _counted(runs: list[dict[str, Json]]) -> dict[str, Json]:
     states = [run.get("state") for run in runs]
     named = {"active": "running", "queued": "queued", "waiting": "waiting"}
     return {**{name: states.count(state) for name, state in named.items()}, "all": len(states)}
+
+
+def _holds(runs: list[dict[str, Json]]) -> list[Json]:
+    """Return what runs wait for; a worker that is away must not keep this back."""
+    held = [(run["run"], run.get("hold")) for run in runs]
+    return [{"run": run, **hold} for run, hold in held if isinstance(hold, dict)]
 
 
 def _texts(value: Json) -> list[Json]:

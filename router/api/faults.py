@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from tandem import disk
 from tandem.errors import TandemError
+from tandem.paths import state_dir
 from tandem.types import Json
 
 log = logging.getLogger(__name__)
@@ -34,7 +38,11 @@ def foreseen(error: TandemError) -> JSONResponse:
 
 
 def unforeseen(error: Exception) -> TandemError:
-    """Return our error for a fault nobody foresaw, and log its traceback."""
+    """Return our error for a fault nobody foresaw, and log its traceback; a full or closed disk is called that."""
+    if isinstance(error, OSError):
+        place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else state_dir()
+        if found := disk.trouble(error, "this could not be done", place):
+            return found
     log.error("request failed unforeseen", exc_info=error)
     return TandemError(f"the router met an unforeseen fault ({type(error).__name__}: {error}); its log has the details")
 

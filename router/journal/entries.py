@@ -56,12 +56,12 @@ def first_link(run: str, created_s: float, stamp: str, task: str) -> str:
 
 
 def link(before: str, row: Iterable[Any]) -> str:
-    """Return the link of an entry: (step, ordinal, attempt, kind, question, value, at_s), after the link `before`."""
+    """Return the link of an entry: (id, step, ordinal, attempt, kind, question, value, at_s), after the link `before`."""
     return _hashed(before, *row)
 
 
 def _hashed(*fields: Any) -> str:
-    text = "\0".join(repr(field) if isinstance(field, float) else str(field) for field in fields)
+    text = json.dumps(fields, ensure_ascii=False)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
@@ -82,14 +82,15 @@ def first_odd(start: str, rows: Iterable[Row]) -> int | None:
     """Return the id of the first entry that is not what was recorded, None where all are."""
     before = start
     for row in rows:
-        before = link(before, row[1:8])
+        before = link(before, row[:8])
         if before != row[8]:
             return int(row[0])
     return None
 
 
-# A person's answer stands for the bytes it was given for, whatever an upgrade does to the steps around it.
-_OUTLIVES_CUTS = frozenset(("answered", "state", "cut"))
+# A person's answer stands for the bytes it was given for, whatever an upgrade does to the steps around it. Tries that
+# failed go on counting: a worker keeps how an attempt ended, and would answer the same number with the same failure.
+_OUTLIVES_CUTS = frozenset(("answered", "state", "cut", "failed"))
 
 
 def standing(entries: list[Entry]) -> list[Entry]:

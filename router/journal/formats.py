@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
 
 from router.journal.entries import first_link, link
@@ -82,8 +84,12 @@ def bring_up(db: sqlite3.Connection, path: Path) -> Path | None:
 def _backed_up(db: sqlite3.Connection, path: Path, version: int) -> Path:
     """Copy the database beside it, under a name that is there only once the copy is whole and on disk."""
     kept = path.with_name(f"{path.name}.format-{version}")
-    if kept.exists():
-        return kept
+    number = 1
+    while kept.exists():
+        if _same(db, kept):  # killed between the copy and the change
+            return kept
+        number += 1  # of an upgrade before this one: the person went back, and worked on
+        kept = path.with_name(f"{path.name}.format-{version}.{number}")
     disk.must_have_room("the journal is copied before it is changed", path, 2 * path.stat().st_size + (1 << 20))
     passing = kept.with_name(f"{kept.name}.part")
     passing.unlink(missing_ok=True)
@@ -101,6 +107,19 @@ def _backed_up(db: sqlite3.Connection, path: Path, version: int) -> Path:
     return kept
 
 
+def _same(db: sqlite3.Connection, copy: Path) -> bool:
+    """Return whether a copy holds what a database does."""
+    queries = ("SELECT * FROM runs ORDER BY run", "SELECT * FROM entries ORDER BY id")
+    try:
+        with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?immutable=1", uri=True)) as other:
+            other.text_factory = db.text_factory
+            return all(
+                one == two for query in queries for one, two in zip_longest(db.execute(query), other.execute(query))
+            )
+    except sqlite3.Error:
+        return False
+
+
 def _chain(db: sqlite3.Connection) -> None:
     """From 1 to 2: every entry gets its link."""
     db.execute("DROP TRIGGER entries_stay")
@@ -112,7 +131,7 @@ def _chain(db: sqlite3.Connection) -> None:
             (run[0],),
         ).fetchall()
         for row in rows:
-            before = link(before, row[1:])
+            before = link(before, row)
             db.execute("UPDATE entries SET link=? WHERE id=?", (before, row[0]))
     db.execute(ENTRIES_STAY)
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import shutil
 import sqlite3
 import sys
@@ -31,8 +32,9 @@ from tandem.types import Json, RunId
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _BUSY_MS = 10_000  # another program may look at the file: a backup, a curious person
-_SETTLED = frozenset(("answered", "delivery", "undone"))
+_SETTLED = frozenset(("answered", "delivery", "state", "undone"))
 _LINKS_MAX = 1000  # runs whose last link is remembered
+_RUNS = "SELECT run, created_s, stamp, task FROM runs ORDER BY created_s, run"
 _ENTRIES_OF = (
     "SELECT id, step, ordinal, attempt, kind, question, value, at_s, link FROM entries WHERE run=? ORDER BY id"
 )
@@ -41,6 +43,7 @@ _NEWEST_OF_KIND = (  # with its run, and the link before it
     " (SELECT link FROM entries b WHERE b.run=e.run AND b.id<e.id ORDER BY b.id DESC LIMIT 1)"
     " FROM entries e WHERE id IN (SELECT max(id) FROM entries WHERE kind=? GROUP BY run)"
 )
+_SIZE_MIN = 512  # bytes of the smallest database there is
 _PAGES_LEFT = 0.25  # share of empty pages from which the file is written anew
 
 
@@ -73,37 +76,43 @@ class Journal:
 
     def _connect(self) -> None:
         mark = self._path.with_name(f"{self._path.name}.made")  # tells an empty file from a new one
-        empty = not self._path.exists() or self._path.stat().st_size == 0
-        if empty and mark.exists():
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size == 0 and mark.exists():
             raise BrokenJournal(
                 f"the journal {self._path} is {'empty' if self._path.exists() else 'gone'}, and there was one; restore it "
                 f"from a backup, or remove {mark} to start anew without the runs it held"
             )
+        if 0 < size < _SIZE_MIN:  # SQLite takes a part of its first page for an empty database
+            raise self._damaged(BrokenJournal(f"of it, {size} bytes are left"))
         disk.must_have_room("the journal needs to be written", self._path.parent, 1 << 20)
         self._path.touch(mode=0o600, exist_ok=True)
         db = self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             _prepare(db)
             if not int(db.execute("PRAGMA user_version").fetchone()[0]) and not _tables(db):
+                if mark.exists():
+                    raise sqlite3.DatabaseError("its tables are gone")
                 formats.create(db)
-            elif (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                self._settle()
+            elif (found := db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
                 raise sqlite3.DatabaseError(str(found))
             elif (kept := formats.bring_up(db, self._path)) is not None:
                 log.info("journal brought up to date", extra={"format": formats.FORMAT, "backup": str(kept)})
+            _must_fit(db)
             db.execute("BEGIN IMMEDIATE")  # a write that changes nothing: better now than after a model was asked
             db.execute(f"PRAGMA user_version={formats.FORMAT}")
             db.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            if "malformed" not in str(error) and "not a database" not in str(error):
+            if not any(words in str(error) for words in ("malformed", "not a database", "no such")):
                 raise
             raise self._damaged(error) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second: SQLite's words quote what it found
             raise self._damaged(error) from error
         if not mark.exists():
             mark.touch(mode=0o600)
             disk.sync_folder(mark.parent)
 
-    def _damaged(self, error: sqlite3.Error) -> BrokenJournal:
+    def _damaged(self, error: Exception) -> BrokenJournal:
         """Keep a copy of a damaged journal as it was found, and return the error that says so."""
         kept = self._path.with_name(f"{self._path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
         copied = ""
@@ -138,9 +147,12 @@ class Journal:
                     f"another program has held the journal {self._path} for {_BUSY_MS / 1000:g} s; close it and try again"
                 ) from error
             if "readonly" in words or "unable to open" in words:
-                raise BadConfig(f"the journal {self._path} may not be written ({words}); change its rights") from error
+                raise BadConfig(
+                    f"the journal {self._path} may not be written ({words}); change its rights, and those of "
+                    f"{self._path.name}-wal and -shm beside it"
+                ) from error
             raise BrokenJournal(f"cannot use the journal {self._path}: {error}") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
         except OSError as error:
             found = disk.trouble(error, "the journal could not be written", self._path)
@@ -167,8 +179,7 @@ class Journal:
         """Return every run, oldest first; one whose task cannot be read has None for it."""
 
         def work() -> list[RunRow]:
-            rows = self._connection().execute("SELECT run, created_s, stamp, task FROM runs ORDER BY created_s, run")
-            return [RunRow(run=RunId(r[0]), created_s=r[1], stamp=r[2], task=_read(r[3])) for r in rows]
+            return [_run_row(row) for row in self._connection().execute(_RUNS)]
 
         return await self._do(work)
 
@@ -176,26 +187,34 @@ class Journal:
         self, run: RunId, *, step: str, ordinal: int, attempt: int, kind: str, question: str, value: Json, at_s: float
     ) -> Entry:
         """Record one entry and return it. When this returns, it survives anything."""
-        row = (step, ordinal, attempt, kind, question, dump(value), at_s)
+        row = (step, ordinal, attempt, kind, question, dump(value), float(at_s))
 
         def work() -> int:
             failpoint(f"journal.before.{kind}")
-            made = link(self._last_link(run), row)
-            cursor = self._connection().execute(
-                "INSERT INTO entries (run, step, ordinal, attempt, kind, question, value, at_s, link)"
-                " VALUES (?,?,?,?,?,?,?,?,?)",
-                (run, *row, made),
-            )
-            self._remember(run, made)
+            number = self._next_id()
+            self._remember(run, self._insert(run, (number, *row), self._last_link(run)))
             if kind in _SETTLED:
                 self._settle()
-            return cursor.lastrowid or 0
+            return number
 
         number = await self._do(work)
         failpoint(f"journal.after.{kind}")
         return Entry(
             id=number, step=step, ordinal=ordinal, attempt=attempt, kind=kind, question=question, value=value, at_s=at_s
         )
+
+    def _next_id(self) -> int:
+        return int(self._connection().execute("SELECT coalesce(max(id), 0) + 1 FROM entries").fetchone()[0])
+
+    def _insert(self, run: str, row: Row, before: str) -> str:
+        """Write an entry (id to at_s) that follows the link `before`, and return its own link."""
+        made = link(before, row)
+        self._connection().execute(
+            "INSERT INTO entries (id, step, ordinal, attempt, kind, question, value, at_s, run, link)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?)",
+            (*row, run, made),
+        )
+        return made
 
     def _last_link(self, run: str) -> str:
         known = self._links.get(run)
@@ -220,8 +239,12 @@ class Journal:
             self._links.pop(next(iter(self._links)))
 
     def _settle(self) -> None:
+        """Move everything into the database and empty the log, whose older pages would hide newer ones if it broke."""
+        db = self._connection()
+        db.execute("PRAGMA busy_timeout=0")  # whoever reads at the moment is not waited for
         with contextlib.suppress(sqlite3.OperationalError):  # it is safe in the log; the next one moves it
-            self._connection().execute("PRAGMA wal_checkpoint(PASSIVE)")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
 
     async def entries(self, run: RunId) -> list[Entry]:
         """Return what stands of a run, in order; entries that a later `cut` left behind are not in it.
@@ -243,9 +266,15 @@ class Journal:
             odd = first_odd(self._start(run), rows)
             if odd is not None:
                 raise self._altered(run, odd)
-            return [entry_of(row) for row in rows]
+            return [self._entry(run, row) for row in rows]
 
         return await self._do(work)
+
+    def _entry(self, run: str, row: Row) -> Entry:
+        try:
+            return entry_of(row)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise self._altered(run, int(row[0])) from error
 
     def _altered(self, run: str, number: int) -> BrokenJournal:
         return BrokenJournal(
@@ -266,7 +295,10 @@ class Journal:
     def _checked(self, row: Row) -> Json | BrokenJournal:
         run, before = str(row[9]), row[10]
         odd = first_odd(self._start(run) if before is None else str(before), [row[:9]])
-        return entry_of(row[:9]).value if odd is None else self._altered(run, odd)
+        try:
+            return self._entry(run, row[:9]).value if odd is None else self._altered(run, odd)
+        except BrokenJournal as error:
+            return error
 
     async def adopt(self, row: RunRow, entries: Sequence[Entry]) -> None:
         """Record a run that came from elsewhere with all its entries, or nothing of it.
@@ -290,20 +322,15 @@ class Journal:
     def _copy(self, run: str, entries: Sequence[Entry]) -> None:
         """Append entries under new ids; a cut names one by its id, so it is told the new one."""
         before, ids = self._start(run), dict[int, int]()
-        for entry in entries:
+        for number, entry in enumerate(entries, self._next_id()):
             value = (
                 ids.get(entry.value, entry.value)
                 if entry.kind == "cut" and isinstance(entry.value, int)
                 else entry.value
             )
-            row = (entry.step, entry.ordinal, entry.attempt, entry.kind, entry.question, dump(value), entry.at_s)
-            before = link(before, row)
-            cursor = self._connection().execute(
-                "INSERT INTO entries (run, step, ordinal, attempt, kind, question, value, at_s, link)"
-                " VALUES (?,?,?,?,?,?,?,?,?)",
-                (run, *row, before),
-            )
-            ids[entry.id] = cursor.lastrowid or 0
+            about = (entry.step, entry.ordinal, entry.attempt, entry.kind, entry.question)
+            before = self._insert(run, (number, *about, dump(value), float(entry.at_s)), before)
+            ids[entry.id] = number
 
     async def forget(self, runs: Iterable[RunId]) -> int:
         """Take whole runs out, all of them or none, and return how many bytes the file lost."""
@@ -358,6 +385,7 @@ class Journal:
 
 
 def _prepare(db: sqlite3.Connection) -> None:
+    db.text_factory = _text
     db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
@@ -365,6 +393,24 @@ def _prepare(db: sqlite3.Connection) -> None:
     if sys.platform == "darwin":  # fsync is no barrier there
         db.execute("PRAGMA fullfsync=1")
         db.execute("PRAGMA checkpoint_fullfsync=1")
+
+
+def _text(raw: bytes) -> str:
+    """Return a column's text; bytes that are none stay as surrogates, and break the chain of their own run alone."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _must_fit(db: sqlite3.Connection) -> None:
+    """See that what is read later can be, and that no entry is without its run.
+
+    Raises:
+        sqlite3.DatabaseError: A letter changed in the schema, or in a run's name: it would be begun anew, as if empty.
+    """
+    for query in (_RUNS, _ENTRIES_OF.replace("?", "''")):
+        db.execute(query).close()
+    lost = db.execute("SELECT run FROM entries WHERE run NOT IN (SELECT run FROM runs) LIMIT 1").fetchone()
+    if lost:
+        raise sqlite3.DatabaseError(f"it has entries of a run {lost[0]!r}, and not the run")
 
 
 def _tables(db: sqlite3.Connection) -> bool:
@@ -382,8 +428,19 @@ def _transaction(db: sqlite3.Connection) -> Generator[None]:
     db.execute("COMMIT")
 
 
+def _run_row(row: Row) -> RunRow:
+    """Return a run's row; one with a value of another kind than was recorded as one whose task cannot be read."""
+    run, created_s, stamp, task = row
+    sound = (
+        isinstance(run, str) and isinstance(created_s, float) and math.isfinite(created_s) and isinstance(stamp, str)
+    )
+    if not sound:
+        return RunRow(run=RunId(str(run)), created_s=0.0, stamp=str(stamp), task=None)
+    return RunRow(run=RunId(run), created_s=created_s, stamp=stamp, task=_read(task))
+
+
 def _read(text: str) -> Json:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return None

@@ -8,15 +8,16 @@ repeated after a crash; the last one decides.
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.repository import transport
+from router.repository import room, transport
 from router.repository.checkout import dirty_files
 from router.repository.objects import Store, signature
-from tandem.disk import is_full
-from tandem.errors import DeadlineExceeded, DiskFull, NotFound
+from tandem import disk
+from tandem.errors import BadRepository, DeadlineExceeded, NotFound
 from tandem.faults import failpoint
 from tandem.git import user_git
 from tandem.types import CommitId, Delivery
@@ -45,6 +46,27 @@ async def tip(root: Path, branch: str) -> CommitId | None:
     return CommitId(said.text) if said.returncode == 0 else None
 
 
+async def must_be_there(root: Path, base: CommitId) -> None:
+    """Refuse to ask or write where the person's repository is no more, or another one has taken its place.
+
+    Raises:
+        BadRepository: The message says what is there instead.
+    """
+    said = await user_git("rev-parse", "--show-toplevel", f"{base}^{{commit}}", checkout=root, check=False)
+    top = said.text.split("\n")[0]
+    if said.returncode == 0 and top == str(root):
+        return
+    if not root.is_dir():
+        what = "is not there any more"
+    elif not top:
+        what = "is no Git repository any more"
+    elif top != str(root):
+        what = f"leads to {top} now"
+    else:
+        what = f"is another repository now: it has no commit {base[:12]}, from which this began"
+    raise BadRepository(f"{root} {what}; nothing was written there. Put it back as it was, then try again")
+
+
 async def deliver(
     store: Store, root: Path, *, commit: CommitId, branch: str, expected: CommitId, note: str
 ) -> Delivery:
@@ -53,6 +75,7 @@ async def deliver(
     if now is not None and await contains(root, now, commit):
         await _annotate(root, commit, note)
         return Delivery(commit=commit, branch=branch, merged=True)
+    await room.must_have_room(store, root, commit)
     await transport.bring_out(store, root, commit)
     failpoint("deliver.fetched")
     await _annotate(root, commit, note)
@@ -67,6 +90,7 @@ async def deliver(
 
 async def deliver_branch(store: Store, root: Path, *, commit: CommitId, branch: str, note: str) -> Delivery:
     """Create `branch` at `commit`, or another one where that name is taken by now."""
+    await room.must_have_room(store, root, commit)
     await transport.bring_out(store, root, commit)
     failpoint("deliver.fetched")
     await _annotate(root, commit, note)
@@ -107,25 +131,33 @@ async def _move(
             "update-ref", "-m", "tandem: delivered", f"refs/heads/{branch}", commit, expected,
             checkout=root, check=False,
         )  # fmt: skip
+        if disk.is_full(said.stderr, root):
+            raise disk.full(f"branch {branch} was not moved", root)
         return None if said.returncode == 0 else (f"{branch} could not be moved ({_short(said.stderr)})", True)
-    return await _fast_forward(here, commit, branch)
+    return await _fast_forward(here, commit, branch, expected)
 
 
-async def _fast_forward(tree: _Worktree, commit: CommitId, branch: str) -> tuple[str, bool] | None:
+async def _fast_forward(tree: _Worktree, commit: CommitId, branch: str, expected: CommitId) -> tuple[str, bool] | None:
     dirty = await dirty_files(tree.root)
     if dirty:
         more = f" and {len(dirty) - 3} more" if len(dirty) > 3 else ""
         return f"{tree.root} has uncommitted changes in {', '.join(dirty[:3])}{more}", True
-    said = await user_git(
-        "merge", "--ff-only", "--quiet", "--no-stat", "--no-autostash", "--no-verify-signatures",
-        "--no-overwrite-ignore", commit, checkout=tree.root, timeout_s=_MERGE_S, check=False,
-    )  # fmt: skip
+    # A merge fills the checkout before it learns that the branch is locked, so that is asked first.
+    asked = f"start\nverify HEAD {expected}\nprepare\nabort\n".encode()
+    said = await user_git("update-ref", "--stdin", checkout=tree.root, stdin=asked, check=False)
+    if said.returncode == 0:
+        said = await user_git(
+            "merge", "--ff-only", "--quiet", "--no-stat", "--no-autostash", "--no-verify-signatures",
+            "--no-overwrite-ignore", commit, checkout=tree.root, timeout_s=_MERGE_S, check=False,
+        )  # fmt: skip
     if said.returncode == 0:
         return None
-    if is_full(said.stderr):
-        raise DiskFull(f"the disk is full; {branch} in {tree.root} was not moved. Free some space, and the run goes on")
-    if "index.lock" in said.stderr:
-        return f"{tree.root} is locked by another git (index.lock)", True
+    if disk.is_full(said.stderr, tree.root):
+        await room.put_back(tree.root, expected, commit)
+        raise disk.full(f"branch {branch} was not moved", tree.root)
+    lock = re.search(r"'([^']+\.lock)': File exists", said.stderr)
+    if lock:
+        return f"{tree.root} is locked by another git ({lock[1]})", True
     if "would be overwritten" in said.stderr:
         return f"files that Git does not track are in the way: {_in_the_way(said.stderr)}", True
     return f"{branch} could not be moved ({_short(said.stderr)})", True
@@ -194,10 +226,8 @@ async def _create(root: Path, commit: CommitId, branch: str) -> bool:
         "update-ref", "-m", "tandem: created", f"refs/heads/{branch}", commit, "0" * len(commit),
         checkout=root, check=False,
     )  # fmt: skip
-    if is_full(said.stderr):
-        raise DiskFull(
-            f"the disk is full; branch {branch} in {root} was not created. Free some space, and the run goes on"
-        )
+    if disk.is_full(said.stderr, root):
+        raise disk.full(f"branch {branch} was not created", root)
     return said.returncode == 0
 
 

@@ -18,6 +18,7 @@ from tandem import clearing
 from tandem.disk import is_full
 from tandem.errors import BadInput, BadRepository, NotFound
 from tandem.git import failure, git_version
+from tandem.paths import private_dir
 from tandem.types import CommitId, Delivery, Edit, Hit, RunId, TreeId
 
 PACK_BYTES_MAX = 256 << 20  # of an imported run
@@ -33,10 +34,11 @@ _DIFF = (
 class OwnRepository:
     """One checkout's Git directory under Tandem's state folder. Make it with `open`."""
 
-    def __init__(self, store: Store, root: Path, repo_id: str) -> None:
+    def __init__(self, store: Store, root: Path, repo_id: str, base: CommitId) -> None:
         self._store = store
         self._root = root
         self._id = repo_id
+        self._base = base
         self._listings: dict[str, dict[str, Entry]] = {}
 
     @classmethod
@@ -53,10 +55,10 @@ class OwnRepository:
             raise BadRepository(f"{base!r} is no full commit id; look it up with `git -C {root} rev-parse {base}`")
         repo_id = transport.repo_id_of(root, base)
         store = Store(cls.git_dir(state, repo_id), state / "tmp")
-        _sweep(store.tmp)
+        _sweep(private_dir(store.tmp))
         await transport.make_git_dir(store.git_dir, base)
         await transport.bring_in(store, root, base)
-        return cls(store, root, repo_id)
+        return cls(store, root, repo_id, CommitId(base))
 
     @staticmethod
     def git_dir(state: Path, repo_id: str) -> Path:
@@ -156,7 +158,12 @@ class OwnRepository:
         return None if tree is None else await self._write(tree, onto, persona, message, at_s)
 
     async def tip(self, branch: str) -> CommitId | None:
-        """Return where the checkout's branch stands now, or None where it is gone; what it names is then here too."""
+        """Return where the checkout's branch stands now, or None where it is gone; what it names is then here too.
+
+        Raises:
+            BadRepository: The checkout is gone, or another one is in its place.
+        """
+        await delivery.must_be_there(self._root, self._base)
         tip = await delivery.tip(self._root, branch)
         if tip is not None:
             await self._have(tip)
@@ -214,13 +221,23 @@ class OwnRepository:
         return re.sub(r"[^A-Za-z0-9_.-]|^[.-]|\.(?=\.|$|lock$)", lambda found: f"={ord(found[0]):x}", text) or "="
 
     async def deliver(self, *, commit: CommitId, branch: str, expected: CommitId, note: str) -> Delivery:
-        """Move `branch` of the checkout from `expected` to `commit`, or leave it on a branch of its own and say why."""
+        """Move `branch` of the checkout from `expected` to `commit`, or leave it on a branch of its own and say why.
+
+        Raises:
+            BadRepository: The checkout is gone, or another one is in its place.
+        """
+        await delivery.must_be_there(self._root, self._base)
         return await delivery.deliver(
             self._store, self._root, commit=commit, branch=branch, expected=expected, note=note
         )
 
     async def deliver_branch(self, *, commit: CommitId, branch: str, note: str) -> Delivery:
-        """Create `branch` at `commit` in the checkout's repository, and touch nothing else."""
+        """Create `branch` at `commit` in the checkout's repository, and touch nothing else.
+
+        Raises:
+            BadRepository: The checkout is gone, or another one is in its place.
+        """
+        await delivery.must_be_there(self._root, self._base)
         return await delivery.deliver_branch(self._store, self._root, commit=commit, branch=branch, note=note)
 
     async def undo(self, commit: CommitId, branch: str, at_s: int | None = None) -> Delivery:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from router.repository.objects import Store
 from tandem import disk
-from tandem.errors import BadRepository, DiskFull, ResourceExhausted, TandemError
+from tandem.errors import BadRepository, ResourceExhausted, TandemError
 from tandem.git import git, user_git
+from tandem.paths import must_be_writable
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ def repo_id_of(root: Path, commit: str) -> str:
 async def make_git_dir(path: Path, commit: str) -> None:
     """Create our bare Git directory at `path` if there is none; killed anywhere, the next call ends it right."""
     if (path / "HEAD").exists():
+        must_be_writable(path)
         return
     fresh: Path | None = None
     try:
@@ -118,14 +120,14 @@ async def bring_in(store: Store, root: Path, commit: str) -> None:
         git_dir=store.git_dir, timeout_s=_FETCH_S, check=False, protocol="file",
     )  # fmt: skip
     if said.returncode != 0:
-        raise _refused(root, commit, said.stderr)
+        raise _refused(store, root, commit, said.stderr)
     await store.run("update-ref", marker, commit)
     log.info("base fetched", extra={"repo": store.git_dir.name, "commit": commit})
 
 
-def _refused(root: Path, commit: str, words: str) -> TandemError:
-    if disk.is_full(words):
-        return DiskFull(f"the disk is full; fetching {commit[:12]} from {root} stopped. Free some space")
+def _refused(store: Store, root: Path, commit: str, words: str) -> TandemError:
+    if disk.is_full(words, store.git_dir):
+        return disk.full(f"{commit[:12]} could not be fetched from {root}", store.git_dir)
     lines = [line for line in words.splitlines() if not line.startswith("warning:")]
     said = " ".join(" ".join(lines).split())[-400:]
     if "fsck" in words or "error in " in words:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
-from tandem.errors import TandemError, UnknownModel
+from tandem.errors import BadConfig, TandemError, UnknownModel
 from tandem.types import Chunk, CompleteRequest, ModelInfo, Reply
 
 DEFAULT = "ollama"
@@ -27,6 +27,10 @@ class Backend(Protocol):
         Raises:
             Unavailable: It does not answer; the message says how to start it.
         """
+        ...
+
+    def named(self) -> list[ModelInfo]:
+        """Return the models that the configuration names and that are there for all this backend knows."""
         ...
 
     def complete(self, request: CompleteRequest, model: str) -> AsyncGenerator[Chunk | Reply]:
@@ -70,6 +74,9 @@ class Backends:
         for backend in self._by_name.values():
             try:
                 found += await backend.models()
+            except BadConfig as error:  # asked, it says so under that class, and nobody asks a second time
+                trouble.append(error.message)
+                found += backend.named()
             except TandemError as error:
                 trouble.append(error.message)
         return found, "; ".join(trouble)

@@ -58,6 +58,10 @@ class OllamaBackend:
             raise self._ours(error, "") from error
         return [ModelInfo(name=model.model, backend=self.name) for model in found.models if model.model]
 
+    def named(self) -> list[ModelInfo]:
+        """Return none: it always lists what it has."""
+        return []
+
     async def complete(self, request: CompleteRequest, model: str) -> AsyncGenerator[Chunk | Reply]:
         """Ask Ollama; closing the iterator closes the connection, which makes it stop.
 

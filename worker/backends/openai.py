@@ -20,7 +20,7 @@ from tandem.config import OpenAIConfig
 from tandem.errors import BadConfig, BadReply, DeadlineExceeded, TandemError, Unavailable
 from tandem.types import Chunk, CompleteRequest, ModelInfo, Reply
 from worker import keys
-from worker.backends.openai_errors import ACCOUNT, nobody_there, ours
+from worker.backends.openai_errors import ACCOUNT, nobody_there, ours, wait_s
 from worker.backends.openai_parts import Gathered, names_in
 from worker.backends.openai_question import question, tells_schema
 from worker.backends.toolprompt import in_words
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _CONNECT_S = 5.0
 _LIST_S = 5.0
 _TAIL_S = 5.0  # for what may follow the end: the counts
+_BUSY_SHARE = 0.25  # of the wait for a reply to begin: the most that a busy server may ask us to wait
 _CHARS_PER_TOKEN = 16  # beyond it a reply is taken for endless, whatever the server counts
 _PARTS_PER_TOKEN = 2  # the same for events, which may hold no text at all
 _HEADERS = frozenset(
@@ -110,14 +111,18 @@ class OpenAIBackend:
         names = dict.fromkeys((*listed, *self._wanted))
         return [ModelInfo(name=f"{self.name}/{model}", backend=self.name) for model in names]
 
+    def named(self) -> list[ModelInfo]:
+        """Return the models the configuration names."""
+        return [ModelInfo(name=f"{self.name}/{model}", backend=self.name) for model in self._wanted]
+
     async def complete(self, request: CompleteRequest, model: str) -> AsyncGenerator[Chunk | Reply]:
         """Ask the server; closing the iterator closes the connection, which makes it stop.
 
         Raises:
             UnknownModel: The server does not have it.
-            Unavailable: It does not answer, or the connection broke.
+            Unavailable: It does not answer, is too busy, or the connection broke.
             DeadlineExceeded: It stayed silent longer than it may.
-            ResourceExhausted: It is too busy, or the prompt too long for it.
+            ResourceExhausted: The account is spent, or the prompt too long for it.
             BadConfig: It refuses the key.
             BadInput: It refuses the question.
             BadReply: Its answer is not what its protocol says.
@@ -173,7 +178,7 @@ class OpenAIBackend:
             request = in_words(request)
         schema = tells_schema(request) and model not in self._schemaless
         try:
-            return await _post(client, question(request, model, schema=schema))
+            return await self._post_patiently(client, question(request, model, schema=schema))
         except APIStatusError as error:
             if request.tools and _refuses_tools(error):
                 known, what, request = self._toolless, "tools", in_words(request)
@@ -181,10 +186,24 @@ class OpenAIBackend:
                 known, what = self._schemaless, "schema"
             else:
                 raise
-        stream = await _post(client, question(request, model, schema=False))
+        stream = await self._post_patiently(client, question(request, model, schema=False))
         known.add(model)
         log.info("refused, asked without", extra={"model": model, "what": what})
         return stream
+
+    async def _post_patiently(self, client: AsyncOpenAI, body: dict[str, Any]) -> AsyncStream[object]:
+        """Send a question; a server that is too busy and says for how long is asked once more after that."""
+        from openai import APIStatusError
+
+        try:
+            return await _post(client, body)
+        except APIStatusError as error:
+            pause_s = wait_s(error, self._config.first_token_s * _BUSY_SHARE)
+            if pause_s is None:
+                raise
+        log.info("server busy, asked again", extra={"model": body["model"], "after_s": pause_s})
+        await asyncio.sleep(pause_s)
+        return await _post(client, body)
 
     def _patience_s(self, request: CompleteRequest, said: Gathered, started: float) -> float:
         """Return how long the next event may take.

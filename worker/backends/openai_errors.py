@@ -6,7 +6,7 @@ The server's own words are quoted, cut short and without the key, which some ser
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tandem.config import OpenAIConfig
 from tandem.errors import (
@@ -21,11 +21,16 @@ from tandem.errors import (
 )
 from worker import keys
 
+if TYPE_CHECKING:
+    import openai
+
 ACCOUNT = "openai"
 _WORDS = 200
 _NO_MODEL = re.compile(
     r"(?i)model.{0,80}(?:not found|does not exist|not loaded|unknown)|(?:failed to load|unknown) model"
 )
+_SPENT = re.compile(r"(?i)billing|credit|balance")  # what no waiting mends
+_WAIT = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
 
 
 def ours(error: Exception, config: OpenAIConfig, model: str, key: str) -> TandemError:
@@ -66,6 +71,14 @@ def nobody_there(error: Exception) -> bool:
     return isinstance(error, httpx.ConnectError) or isinstance(error.__cause__, httpx.ConnectError)
 
 
+def wait_s(error: openai.APIStatusError, longest_s: float) -> float | None:
+    """Return how long a server that is too busy wants to be left alone, None where that is not said or is too long."""
+    said = error.response.headers.get("retry-after", "")
+    if error.status_code != 429 or not _WAIT.fullmatch(said) or float(said) > longest_s:
+        return None
+    return float(said)
+
+
 def words(text: str, key: str) -> str:
     """Return a server's words fit for a message: one short line without the key and without control characters."""
     safe = text.replace(key, "(key)") if key else text
@@ -95,8 +108,10 @@ def _status(status: int, said: str, config: OpenAIConfig, model: str) -> TandemE
             f"the model server at {url} cannot serve {asked} ({status}: {said}); load it there, or set openai.url: "
             f"`{url}/models` lists what it has"
         )
+    if status == 429 and _SPENT.search(said):
+        return ResourceExhausted(f"the model server at {url} refuses more (429: {said}); see to the account there")
     if status == 429:
-        return ResourceExhausted(f"the model server at {url} is too busy (429: {said}); ask again later")
+        return Unavailable(f"the model server at {url} is too busy (429: {said}); ask again later")
     if 300 <= status < 400:
         return BadConfig(
             f"{url} leads elsewhere ({status}), where nothing is sent unasked; set openai.url to the place"

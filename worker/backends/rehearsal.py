@@ -97,6 +97,10 @@ class RehearsalBackend:
         names = (self._script.name, RANDOM)
         return [ModelInfo(name=f"{self.name}/{name}", backend=self.name, rehearsal=True) for name in names]
 
+    def named(self) -> list[ModelInfo]:
+        """Return none: it always lists what it has."""
+        return []
+
     async def complete(self, request: CompleteRequest, model: str) -> AsyncGenerator[Chunk | Reply]:
         """Play the reply for the request's persona and turn.
 

@@ -1,0 +1,59 @@
+"""Room on a person's disk: asked for before a delivery, and given back where a merge broke off for want of it.
+
+Git fills a checkout file by file. Where the disk is full in the middle, some are new, one is cut off, and no reference has
+moved: the person would find changes they never made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from router.repository.objects import Store
+from tandem import disk
+from tandem.git import user_git
+from tandem.types import CommitId
+
+
+async def must_have_room(store: Store, root: Path, commit: CommitId) -> None:
+    """Refuse to begin where what a commit changes would not fit: once as objects, once as files, and some to spare.
+
+    Raises:
+        DiskFull: It would not; nothing was written.
+    """
+    listed = await store.run("diff-tree", "-r", "-z", "--root", "--no-commit-id", "--diff-filter=d", commit)
+    blobs = [about.split()[3] for about in listed.text.split("\0")[::2] if about]
+    sizes = await store.run("cat-file", "--batch-check=%(objectsize)", stdin="".join(f"{b}\n" for b in blobs).encode())
+    needed = 2 * sum(int(size) for size in sizes.text.split() if size.isdigit()) + disk.NEEDED_BYTES
+    disk.must_have_room("nothing was delivered", root, needed)
+
+
+async def put_back(root: Path, base: CommitId, commit: CommitId) -> None:
+    """Take back what a merge from `base` to `commit` wrote before it broke off, in a checkout it had just found clean.
+
+    The index is still as it was, so it knows what stood there; what it does not know is the merge's work.
+    """
+    listed = await user_git(
+        "diff-tree", "-r", "-z", "--no-renames", "--name-status", base, commit, "--", checkout=root, check=False
+    )
+    fields = listed.stdout.split(b"\0")
+    known: list[bytes] = []
+    for status, path in zip(fields[::2], fields[1::2], strict=False):
+        if status == b"A":
+            _remove(root, Path(os.fsdecode(path)))
+        else:
+            known.append(path)
+    stdin = b"".join(path + b"\0" for path in known)
+    await user_git("checkout-index", "-f", "-z", "--stdin", checkout=root, stdin=stdin, check=False)
+
+
+def _remove(root: Path, path: Path) -> None:
+    """Remove a file and the folders that are empty without it; never through a link."""
+    folder = root / path.parent
+    if os.path.realpath(folder) != str(folder):
+        return
+    with contextlib.suppress(OSError):
+        (root / path).unlink()
+        for above in path.parents[:-1]:
+            (root / above).rmdir()
