@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -16,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from router.api import server, sse
+from router.api import faults, server, sse
 from router.api.app import Api
 from router.api.models import BODY_BYTES_MAX, Submission, parse
 from router.api.service import Gate, Service
 from router.feed import Feed
-from tandem.errors import BadConfig, BadInput, BrokenJournal, NotFound, Refused, StaleApproval
+from tandem.errors import BadConfig, BadInput, BrokenJournal, DiskFull, NotFound, Refused, StaleApproval, TandemError
 from tandem.events import RunEvent
 from tandem.types import Decision, Json, RunId
 
@@ -513,3 +514,12 @@ def test_a_fault_of_the_source_is_not_taken_for_its_end() -> None:
 
     with pytest.raises(BrokenJournal):
         asyncio.run(main())
+
+
+def test_a_full_disk_is_said_to_be_one() -> None:
+    full = faults.unforeseen(OSError(errno.ENOSPC, "No space left on device", "/nowhere/file"))
+    assert isinstance(full, DiskFull)
+    assert "/nowhere/file" in full.message
+    closed = faults.unforeseen(OSError(errno.EROFS, "Read-only file system"))
+    assert isinstance(closed, BadConfig)
+    assert type(faults.unforeseen(OSError(errno.EIO, "Input/output error"))) is TandemError

@@ -7,7 +7,7 @@ import pytest
 import router.recorder as recorder_module
 from router.journal import Entry, Journal, RunRow
 from router.recorder import RunRecorder, is_new
-from tandem.errors import ReplayDiffers, StaleApproval, Unavailable
+from tandem.errors import BadReply, ReplayDiffers, StaleApproval, Unavailable
 from tandem.types import Decision, Json, Question, RunId
 
 RUN = RunId("r1")
@@ -103,6 +103,39 @@ def test_a_step_whose_answers_led_nowhere_can_be_asked_again_as_another_attempt(
         assert await again.ask("code.1", "reply", {}, bench.live("sense")) == "sense"
 
     assert with_bench(tmp_path, scenario).asked == [1, 1, 1, 2]
+
+
+def test_no_attempt_comes_twice_whatever_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "AGAIN_S", (0.0, 0.0))
+
+    async def scenario(bench: Bench) -> None:
+        first = await bench.recorder()
+        await first.ask("plan.1", "clock", {}, bench.live(1))
+        await first.ask("plan.1", "reply", {}, bench.live("broken", "broken", "rubbish"))
+        await (await bench.recorder()).forget_last_step()
+        again = await bench.recorder()
+        await again.ask("plan.1", "clock", {}, bench.live(2))
+        assert await again.ask("plan.1", "reply", {}, bench.live("broken", "sense")) == "sense"
+        assert [e.attempt for e in await bench.journal.entries(RUN) if e.kind == "failed"] == [1, 2, 4]
+
+    assert with_bench(tmp_path, scenario).asked == [1, 1, 2, 3, 2, 4, 5]
+
+
+def test_a_call_that_failed_leaves_no_answer_behind(tmp_path: Path) -> None:
+    async def unusable(attempt: int) -> Json:
+        raise BadReply(f"attempt {attempt} was no reply")
+
+    async def scenario(bench: Bench) -> None:
+        first = await bench.recorder()
+        await first.ask("assess.1", "reply", {}, bench.live("low"))
+        with pytest.raises(BadReply):
+            await first.ask("plan.1", "reply", {}, unusable)
+        await (await bench.recorder()).forget_last_step()
+        again = await bench.recorder()
+        assert await again.ask("assess.1", "reply", {}, bench.live()) == "low"
+        assert await again.ask("plan.1", "reply", {}, bench.live("a plan")) == "a plan"
+
+    assert with_bench(tmp_path, scenario).asked == [1, 2]
 
 
 def test_offline_the_first_difference_is_named(tmp_path: Path) -> None:

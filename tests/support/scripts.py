@@ -31,3 +31,10 @@ def good(persona: str, turn: int = 1) -> dict[str, Any]:
     """Return what a persona of the demo's script says."""
     data = yaml.safe_load((DEMO / "good.yaml").read_text("utf-8"))["replies"]
     return next(e["reply"] for e in data if e["persona"] == persona and e.get("turn", 1) == turn)
+
+
+def said(persona: str, turn: int) -> dict[str, Any]:
+    """Return what a persona of the demo's script says at its turn: the reply of the nearest turn not after it."""
+    data = yaml.safe_load((DEMO / "good.yaml").read_text("utf-8"))["replies"]
+    known = [entry for entry in data if entry["persona"] == persona and entry.get("turn", 1) <= turn]
+    return max(known, key=lambda entry: entry.get("turn", 1))["reply"]

@@ -19,6 +19,7 @@ from tandem.errors import (
 )
 from tandem.types import Chunk, CompleteRequest, Message, Reply, RequestId, RunId, Sampling, Tool, ToolCall
 from tests.support.fake_openai import FakeOpenAI, Say, call, delta
+from worker.backends.base import Backends
 from worker.backends.openai import OpenAIBackend
 
 READ = Tool(name="read_file", description="d", parameters={"type": "object", "properties": {"path": {}}})
@@ -266,7 +267,8 @@ def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
         (Say(status=500, error={"error": {"message": "llama_decode failed"}}), Unavailable, "llama_decode failed"),
         (Say(status=503, error={"error": {"message": "Loading model"}}), Unavailable, "Loading model"),
         (Say(status=500, error={"error": "insufficient memory"}), ResourceExhausted, "smaller"),
-        (Say(status=429, error={"message": "slow down"}), ResourceExhausted, "slow down.*again later"),
+        (Say(status=429, error={"message": "slow down"}), Unavailable, "slow down.*again later"),
+        (Say(status=429, error={"message": "See your billing details"}), ResourceExhausted, "billing.*account"),
         (Say(status=404, error={"error": "no such"}), UnknownModel, "'large'.*no such.*openai.url"),
         (Say(status=400, error={"error": {"message": "only text"}}), BadInput, "only text"),
         (Say(status=400, error={"error": "The model `large` does not exist"}), UnknownModel, "'large'"),
@@ -295,6 +297,42 @@ def test_a_failure_is_asked_once_and_not_again() -> None:
     with pytest.raises(Unavailable):
         ask(busy)
     assert asked == 1
+
+
+@pytest.mark.parametrize(("said", "asked"), [("0.3", 2), ("1000", 1), ("soon", 1), ("", 1), ("-1", 1), ("nan", 1)])
+def test_a_busy_server_is_asked_once_more_after_as_long_as_it_says_unless_that_is_long(said: str, asked: int) -> None:
+    came: list[float] = []
+
+    def busy(body: dict[str, Any]) -> Say:
+        came.append(time.monotonic())
+        return Say(status=429, error={"error": "busy"}, headers={"retry-after": said})
+
+    with pytest.raises(Unavailable, match="busy"):
+        ask(busy, first_token_s=2.0)
+    assert len(came) == asked
+    assert asked == 1 or came[1] - came[0] >= 0.3
+
+
+def test_a_server_that_was_busy_for_a_moment_is_no_trouble() -> None:
+    said = [Say(status=429, error={"error": "busy"}, headers={"retry-after": "0"}), Say("at last")]
+    assert ask(lambda body: said.pop(0))[1].text == "at last"
+
+
+def test_a_refused_key_keeps_no_model_from_being_asked_for() -> None:
+    """So that the call itself says what is wrong, under its own class, and is not repeated as an outage would be."""
+
+    async def run(fake: FakeOpenAI) -> tuple[list[str], str]:
+        backend = OpenAIBackend(config(fake), ("large",))
+        try:
+            found, trouble = await Backends([backend]).models()
+        finally:
+            await backend.close()
+        return [model.name for model in found], trouble
+
+    with FakeOpenAI(lambda body: Say("x"), key=KEY) as fake:
+        found, trouble = asyncio.run(run(fake))
+    assert found == ["openai/large"]
+    assert "refused the key" in trouble
 
 
 def test_silence_ends_in_time_and_names_the_setting() -> None:
