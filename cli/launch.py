@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from cli.client import Client, NoRouter
-from tandem import __version__
+from tandem import __version__, disk
 from tandem.errors import (
     AlreadyRunning,
     BadConfig,
@@ -59,6 +59,7 @@ def ensure_router() -> Client:
 
     Raises:
         Unavailable: It did not come up; the message shows the end of its log.
+        BadConfig, DiskFull: The state folder cannot be written.
         VersionSkew: A router of another version is running.
     """
     found = client()
@@ -81,7 +82,8 @@ def _same_version(status: dict[str, Any]) -> None:
 
 def _start(found: Client) -> dict[str, Any]:
     state = private_dir(state_dir())
-    with _lock(state / "router.start.lock"), spinner("starting the router"):
+    watched = disk.watched("the router could not be started", state)
+    with watched, _lock(state / "router.start.lock"), spinner("starting the router"):
         try:
             return found.get("/v1/status")  # another command was quicker
         except NoRouter:

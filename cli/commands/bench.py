@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -13,51 +17,116 @@ from cli.render.loose import mapping
 from cli.render.text import one_line
 from tandem.errors import BadInput
 
+_BELONGS = {  # options that mean something for one bench alone
+    "transcripts": "craft",
+    "repo": "map",
+    "commits": "map",
+    "rounds": "resume",
+    "runs": "soak",
+    "checks": "soak",
+    "sample": "soak",
+    "plot": "soak",
+}
+
 
 @click.command()
-@click.argument("what", type=click.Choice(["dispatch", "run", "craft", "map"]))
+@click.argument("what", type=click.Choice(["dispatch", "run", "resume", "soak", "craft", "map"]))
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 @click.option("--transcripts", type=click.Path(), metavar="FILE", help="With craft: play calls that were exported.")
 @click.option("--repo", type=click.Path(exists=True), metavar="GITDIR", help="With map: whose history to take.")
 @click.option("--commits", type=click.IntRange(1, 500), help="With map: how many commits (10).")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="With resume: how many interruptions (20).")
+@click.option("--runs", type=click.IntRange(1, 100_000), help="With soak: how many (200).")
+@click.option("--checks", type=click.Choice(["noop", "real"]), help="With soak: what tests them (noop).")
+@click.option("--sample", type=click.IntRange(1), metavar="EVERY", help="With soak: runs between two samples.")
+@click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE.svg", help="With soak: draw the samples.")
 @click.option("--quick", is_flag=True, help="Fewer rounds: a look, not a figure to quote.")
-def bench(
-    what: str, transcripts: str | None, repo: str | None, commits: int | None, as_json: bool, quick: bool
-) -> None:
+def bench(what: str, as_json: bool, quick: bool, **options: Any) -> None:
     """Measure what a call to a model costs over the wire (dispatch), a whole rehearsed run (run), the craft or the map.
 
-    The craft is what is made of malformed tool calls, near-miss edits and loops. The map is how often the files that
-    real commits changed stand among its first 20.
+    Resume is how soon an interrupted run goes on after a start. Soak is what router and worker hold over many runs, and
+    whether it grows. The craft is what is made of malformed tool calls, near-miss edits and loops. The map is how often
+    the files that real commits changed stand among its first 20.
     """
-    if (repo or commits) and what != "map":
-        raise BadInput(f"--repo and --commits belong to `tandem bench map`, not to {what}")
-    if what == "map":
-        _map(repo, commits or (3 if quick else 10), as_json)
-        return
-    if transcripts and what != "craft":
-        raise BadInput(f"--transcripts belongs to `tandem bench craft`, not to {what}")
-    module: Any = importlib.import_module("bench.craft.recorded" if transcripts else f"bench.{what}")
-    found: dict[str, Any] = module.play(Path(transcripts)) if transcripts else module.run(quick)
-    _say(found, as_json)
+    for name, value in options.items():
+        if value is not None and what != _BELONGS[name]:
+            raise BadInput(f"--{name} belongs to `tandem bench {_BELONGS[name]}`, not to {what}")
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "map": lambda: _map(options["repo"], options["commits"] or (3 if quick else 10), as_json),
+        "resume": lambda: _resume(options["rounds"], quick),
+        "soak": lambda: _soak(options, quick),
+        "craft": lambda: _craft(options["transcripts"], quick),
+    }
+    measure = measures.get(what, lambda: _module(what).run(quick))
+    _say(measure(), as_json, getattr(_module(what), "lines", None))
 
 
-def _map(repo: str | None, commits: int, as_json: bool) -> None:
+def _module(name: str) -> Any:
+    return importlib.import_module(f"bench.{name}")
+
+
+def _craft(transcripts: str | None, quick: bool) -> dict[str, Any]:
+    return _module("craft.recorded").play(Path(transcripts)) if transcripts else _module("craft").run(quick)
+
+
+def _map(repo: str | None, commits: int, as_json: bool) -> dict[str, Any]:
     if not repo:
         raise BadInput(
             "`tandem bench map` needs a history to measure on; give --repo with a checkout or a Git directory"
         )
-    module: Any = importlib.import_module("bench.map")
-    found: dict[str, Any] = module.run(Path(repo), commits)
+    found: dict[str, Any] = _module("map").run(Path(repo), commits)
     if not as_json:
         del found["each"]
-    _say(found, as_json)
+    return found
 
 
-def _say(found: dict[str, Any], as_json: bool) -> None:
+def _resume(rounds: int | None, quick: bool) -> dict[str, Any]:
+    resume = _module("resume")
+    wanted = rounds or (resume.QUICK if quick else resume.ROUNDS)
+    with _progress(wanted, "interruptions") as tell:
+        return resume.run(wanted, tell=tell)
+
+
+def _soak(options: dict[str, Any], quick: bool) -> dict[str, Any]:
+    soak = _module("soak")
+    wanted = options["runs"] or (soak.QUICK if quick else soak.RUNS)
+    with _progress(wanted, "runs") as tell:
+        found = soak.run(wanted, options["checks"] or "noop", options["sample"], tell=tell)
+    if options["plot"]:
+        try:
+            Path(options["plot"]).write_text(soak.plot(found), "utf-8")
+        except OSError as error:
+            output.remark(f"the plot was not written: {error.strerror}; {options['plot']}")
+    return found
+
+
+@contextlib.contextmanager
+def _progress(total: int, noun: str) -> Generator[Callable[[int, str], None]]:
+    """Show on standard error how far it is: a bar at a terminal, a line each time elsewhere."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda done, words: output.remark(f"{done} of {total} {noun}  {words}".rstrip())
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        MofNCompleteColumn(),
+        TextColumn(noun),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done, words: bar.update(task, completed=done, description=words, refresh=True)
+
+
+def _say(found: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any], int], list[str]] | None) -> None:
     if as_json:
         output.say_json(found)
         return
-    for line in _tree(found, ""):
+    for line in lines(found, output.width()) if lines else _tree(found, ""):
         output.say(line)
 
 

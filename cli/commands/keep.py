@@ -57,7 +57,7 @@ def export(run: str, file: str | None, move: bool, as_json: bool) -> None:
     """Write a run with its journal into FILE (RUN.tandem here, if none is named), to go on with it on another machine."""
     client = ensure_router()
     found = client.get(f"/v1/runs/{run}")
-    target = Path(file or f"{found['run']}.tandem").expanduser().absolute()
+    target = _place(file or f"{found['run']}.tandem")
     with spinner("writing"):
         told = client.post(f"/v1/runs/{found['run']}/export", {"file": str(target), "move": move}, read_s=_LONG_S)
     if as_json:
@@ -75,8 +75,8 @@ def export(run: str, file: str | None, move: bool, as_json: bool) -> None:
 @_json
 def take_in(file: str, repo: str, as_json: bool) -> None:
     """Take in a run that was exported on another machine, for the repository here that it belongs to."""
-    source, folder = Path(file).expanduser().absolute(), Path(repo).expanduser().absolute()
-    if not source.is_file():
+    source, folder = _place(file), _place(repo)
+    if not _is_file(source):
         raise BadInput(f"there is no file {file!r}; `tandem export RUN` on the other machine writes one")
     with spinner("reading"):
         told = ensure_router().post("/v1/import", {"file": str(source), "repo": str(folder)}, read_s=_LONG_S)
@@ -85,6 +85,25 @@ def take_in(file: str, repo: str, as_json: bool) -> None:
         return
     for line in ending_lines(mapping(told)):
         output.say(line)
+
+
+def _place(path: str) -> Path:
+    """Return a path as the router, which works elsewhere, can use it.
+
+    Raises:
+        BadInput: It begins with the home of a user there is not.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise BadInput(f"{path!r} cannot be found ({error}); name the folder itself") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, a folder closed to us
+        return False
 
 
 def size(count: int) -> str:

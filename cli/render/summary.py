@@ -45,7 +45,7 @@ def ending_lines(summary: Mapping[str, Any]) -> list[str]:
         lines += [f"  {line}" for line in visible(text(summary, "message"), keep="\n").splitlines()]
     if summary.get("rehearsed"):
         lines.append(f"  {REHEARSAL}")
-    if state in _NEXT:
+    if state in _NEXT and not summary.get("moved"):
         lines.append("  " + _NEXT[state].format(run=one_line(run), commit=one_line(commit)[:12]))
     return lines
 
