@@ -34,6 +34,8 @@ from tandem.types import ENDED, CommitId, Json, RunId, RunState, Task
 log = logging.getLogger(__name__)
 _SIGNS = frozenset(("call.tokens", "check.progress"))  # somebody works for the run at this moment
 CANCEL_S = 10.0  # longest wait for a run to let go
+FEEDS = 32  # of runs that ended, kept for who comes late; a run has some 80 events, of half a kilobyte each
+_LONG = frozenset(("assessment", "plan", "document", "findings", "report"))  # facts that are read from the journal
 _STATES = frozenset(get_args(RunState))
 _DAMAGED = Task(text="(this run cannot be read)", repo="", base=CommitId(""), target="")
 
@@ -126,9 +128,15 @@ class Engine:
         for run in self._active:
             self.feed(run).emit("note", {"text": text, "level": "warning"})
 
-    def drop(self, run_id: RunId) -> None:
-        """Forget the events of a run that is no more."""
-        self._feeds.pop(run_id, None)
+    def drop(self) -> None:
+        """Forget the events of runs that are no more, and of those that ended and nobody watches all but the newest."""
+        over = [run for run, feed in self._feeds.items() if feed.ended and not feed.watched and self._is_done(run)]
+        for run in [*(run for run in self._feeds if run not in self.infos), *over[:-FEEDS]]:
+            self._feeds.pop(run, None)
+
+    def _is_done(self, run_id: RunId) -> bool:
+        """Return whether a run ended and cannot be gone on with: a number of one of its events is of no use any more."""
+        return run_id not in self.infos or self.infos[run_id].state not in ("failed", "cancelled")
 
     def before(self, run_id: RunId) -> int | None:
         """Return how many runs go first, None where a run does not wait for its turn."""
@@ -222,6 +230,7 @@ class Engine:
         del self._active[run_id]
         if not task.cancelled() and (error := task.exception()):
             log.error("run's task failed", extra={"run_id": run_id}, exc_info=error)
+        self.drop()
         self._fill()
         self._tell_places()
 
@@ -337,7 +346,8 @@ def _apply(info: RunInfo, value: Mapping[str, Any]) -> None:
     info.active_s = value.get("active_s", 0.0)
     info.moved = bool(value.get("moved"))
     info.ended_s = value.get("ended_s")
-    info.facts = value.get("facts") or info.facts
+    facts = value.get("facts") or info.facts
+    info.facts = {key: facts[key] for key in facts.keys() - _LONG} if info.over else facts
 
 
 def _tell(info: RunInfo, feed: Feed) -> None:

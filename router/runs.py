@@ -280,8 +280,7 @@ class Runs:
         freed, troubles = await self._housekeeping.clear(
             self._nodes.collect, runs=named, days=days, dry_run=dry_run, idle=not self._engine.at_work
         )
-        for run_id in [run_id for run_id in named if run_id not in self._engine.infos]:
-            self._engine.drop(run_id)
+        self._engine.drop()
         told: list[Json] = [{"what": one.what, "count": one.count, "bytes": one.size_bytes} for one in freed]
         return {"dry_run": dry_run, "freed": told, "troubles": list[Json](troubles)}
 

@@ -65,6 +65,10 @@ def summary(info: RunInfo, before: int | None = None) -> dict[str, Json]:
 def detail(info: RunInfo, entries: Sequence[Entry]) -> dict[str, Json]:
     """Return the summary and everything the journal tells about the run."""
     replies = [e for e in entries if e.kind == "reply"]
+    facts: dict[str, Json] = {}
+    for state in (cast("dict[str, Any]", e.value) for e in entries if e.kind == "state"):
+        facts |= state.get("facts") or {}  # of a run that is over, the long ones are not in memory
+    facts |= info.facts
     return {
         **summary(info),
         "task": cast("Json", asdict(info.task)),
@@ -72,7 +76,7 @@ def detail(info: RunInfo, entries: Sequence[Entry]) -> dict[str, Json]:
         "checks": [_check(e) for e in entries if e.kind == "report"],
         "answers": [e.value for e in entries if e.kind == "answered"],
         "failures": [e.value for e in entries if e.kind == "failed"],
-        **{key: info.facts.get(key) for key in ("assessment", "plan", "document", "findings", "report")},
+        **{key: facts.get(key) for key in ("assessment", "plan", "document", "findings", "report")},
         "product": info.facts.get("product"),
         "journal_entries": len(entries),
     }
