@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 START_S = 15.0  # longest wait for the socket of a router we started
 _POLL_S = 0.03
 _LOG_LINES = 3
+_LOG_BYTES = 1 << 20
 _children: list[object] = []  # keeps a detached router's handle, so that nobody is warned that it still runs
 
 
@@ -88,6 +89,7 @@ def _start(found: Client) -> dict[str, Any]:
             return found.get("/v1/status")  # another command was quicker
         except NoRouter:
             pass
+        disk.must_have_room("the router could not be started", state, _LOG_BYTES)  # else it could not say why it left
         log_file = private_dir(state / "logs") / "router.log"
         begin = log_file.stat().st_size if log_file.exists() else 0
         child = spawn_router(state, log_file)

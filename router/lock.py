@@ -10,6 +10,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from tandem import disk
 from tandem.errors import AlreadyRunning, BadConfig
 
 LOCK_NAME = "router.lock"
@@ -30,6 +31,7 @@ class StateLock:
         Raises:
             AlreadyRunning: Another router has it; the message names its process id.
             BadConfig: The file cannot be written.
+            DiskFull: There is no room for a process id.
         """
         path = state / LOCK_NAME
         for _ in range(_TRIES):
@@ -49,8 +51,7 @@ class StateLock:
                 os.close(descriptor)
                 raise BadConfig(f"cannot lock {path}: {error.strerror}; set TANDEM_STATE to a local disk") from error
             if _same_file(path, descriptor):
-                os.truncate(descriptor, 0)
-                os.write(descriptor, f"{os.getpid()}\n".encode())
+                _sign(path, descriptor)
                 return cls(path, descriptor)
             os.close(descriptor)  # its last owner removed the file between our open and our lock
         raise BadConfig(f"{path} changes under us; is something removing files in {state}?")
@@ -60,6 +61,16 @@ class StateLock:
         if _same_file(self.path, self._descriptor):
             self.path.unlink()
         os.close(self._descriptor)
+
+
+def _sign(path: Path, descriptor: int) -> None:
+    try:
+        with disk.watched("the router could not start", path):
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def _same_file(path: Path, descriptor: int) -> bool:

@@ -7,6 +7,8 @@ import signal
 
 import router as router  # sets the switches that LangGraph reads at import, whichever test imports it first
 
+pytest_plugins = ["tests.faults.matrix"]
+
 for name in list(os.environ):
     ours = name.startswith("TANDEM_") and name != "TANDEM_SOAK"
     # a test run started by a Git hook inherits these, and every `git` in it would work on the hook's repository

@@ -20,6 +20,7 @@ _MESSAGE = 2000
 _WORST: tuple[Outcome, ...] = ("error", "failed", "skipped", "passed")
 # Where things stand inside the sandbox; the same on every machine, and of no use to a reader.
 _INSIDE = ("/tree", "/out", "/env", "/reporters")
+_PLACE = re.compile(rf"(?:file://|(?<![\w./-]))(?:\0\d+\0|{'|'.join(map(re.escape, _INSIDE))})/")
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
 _MARKS = (("failure", "failed"), ("error", "error"), ("skipped", "skipped"))
 
@@ -75,8 +76,13 @@ def _once(tests: Iterable[TestResult]) -> tuple[TestResult, ...]:
 
 def without_places(text: str, roots: Sequence[str] = ()) -> str:
     """Return `text` without the folders a run happened to stand in."""
-    places = "|".join(re.escape(place) for place in (*sorted(roots, key=len, reverse=True), *_INSIDE))
-    return re.sub(rf"(?:file://|(?<![\w./-]))(?:{places})/", "", text)
+    longest = sorted(filter(None, roots), key=len, reverse=True)
+    for number, root in enumerate(longest):  # a pattern with the roots in it would be compiled, and kept, for every run
+        text = text.replace(f"{root}/", f"\0{number}\0/")
+    text = _PLACE.sub("", text)
+    for number, root in enumerate(longest):
+        text = text.replace(f"\0{number}\0/", f"{root}/")
+    return text
 
 
 def _conclude(tests: tuple[TestResult, ...], exit_code: int | None) -> Verdict:

@@ -61,7 +61,7 @@ def link(before: str, row: Iterable[Any]) -> str:
 
 
 def _hashed(*fields: Any) -> str:
-    text = json.dumps(fields, ensure_ascii=False)
+    text = json.dumps(fields, ensure_ascii=False, default=repr)  # bytes are none of ours, and must only not fit
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -12,6 +15,7 @@ from typing import Any
 
 from router.journal import Entry, Journal, RunRow
 from router.journal.entries import first_link, link
+from router.lock import LOCK_NAME
 from tandem.errors import BrokenJournal
 from tandem.paths import socket_path
 from tandem.types import RunId
@@ -147,5 +151,7 @@ def refused(stack: Stack) -> str:
     """Return what a person is told who uses `tandem` where the router can not start; it has left again afterwards."""
     done = stack.cli("runs")
     assert done.returncode != 0, done.stdout
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):  # it stays a little, to say it again
+        os.kill(int((stack.state / LOCK_NAME).read_text("utf-8")), signal.SIGTERM)
     until(lambda: not socket_path(stack.state, "router").exists(), why=stack.log)
     return f"{done.returncode} error: {done.stderr.partition('error: ')[2]}"  # it may say before that it is starting

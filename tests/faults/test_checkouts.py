@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.conftest import Reached
+from tests.faults.matrix import Reached
 from tests.faults.scene import at_approval, writers
 from tests.support.stack import PERSON, Stack, git, repository, sample
 

@@ -23,8 +23,8 @@ from router.journal import FORMAT, Journal, store
 from tandem.errors import BrokenJournal, Unavailable
 from tandem.types import RunId
 from tests.faults import journals
-from tests.faults.conftest import Reached
 from tests.faults.journals import ENTRIES, Change, copies, field, files, forced, put, read, refused, value_of
+from tests.faults.matrix import Reached
 from tests.faults.scene import at_approval, merged_once, scene, wanted, writers
 from tests.support.recording import ROUNDS, unpack
 from tests.support.stack import ROOT, TASK, Stack, git, rehearsal, sample

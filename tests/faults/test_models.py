@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from router.node import FRESH_S
-from tests.faults.conftest import Reached
+from tests.faults.matrix import Reached
 from tests.faults.wires import MODELS, hosted_team, merged, persona_in, team
 from tests.support import fake_openai
 from tests.support.fake_ollama import FakeOllama, Say

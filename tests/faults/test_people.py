@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tandem.paths import socket_path
-from tests.faults.conftest import Reached
+from tests.faults.matrix import Reached
 from tests.faults.scene import (
     EASY,
     Place,

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tandem.faults import POINTS
-from tests.faults.conftest import Reached
 from tests.faults.lead import Lead
 from tests.faults.ledger import Ledger, violations
 from tests.faults.life import Model, ground, live, settings
+from tests.faults.matrix import Reached
 from tests.support.fake_ollama import FakeOllama
 from tests.support.recording import unpack
 from tests.support.stack import TASK, Stack, rehearsal, sample

@@ -23,9 +23,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tandem.faults import POINTS
 from tests.faults import life
-from tests.faults.conftest import Reached
 from tests.faults.lead import Lead
 from tests.faults.ledger import Ledger, violations
+from tests.faults.matrix import Reached
 from tests.faults.test_points import MIGRATING, struck
 from tests.support.fake_ollama import FakeOllama
 from tests.support.stack import Stack, git

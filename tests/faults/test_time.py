@@ -24,7 +24,7 @@ from router.node import Node
 from tandem import wire
 from tandem.errors import Unreachable
 from tandem.types import Reply
-from tests.faults.conftest import Reached
+from tests.faults.matrix import Reached
 from tests.faults.scene import Place, came_to, ground, held, merged_once, passed, quick, scene, stopped, wanted
 from tests.faults.wires import until
 from tests.support import clockshim

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tandem.types import CheckReport, Limits
-from tests.faults.conftest import Reached
+from tests.faults.matrix import Reached
 from tests.support.trees import Trees, rung
 
 MIB = 1 << 20

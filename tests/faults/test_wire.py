@@ -31,8 +31,8 @@ from tandem.types import Chunk, Reply
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
 from tests.faults import scene
-from tests.faults.conftest import Reached
 from tests.faults.desk import Desk, asking, come, desk_in, insisting, over
+from tests.faults.matrix import Reached
 from tests.faults.wires import MODELS, asked_twice, holds, logged, merged, persona_in, proxied, team, until
 from tests.support.fake_ollama import FakeOllama, Say
 from tests.support.faultproxy import Direction, FaultProxy

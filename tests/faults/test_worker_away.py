@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.faults import life
-from tests.faults.conftest import Reached
+from tests.faults.matrix import Reached
 from tests.faults.test_points import struck
 from tests.support.fake_ollama import FakeOllama, Say, persona_of
 from tests.support.stack import TASK, Stack, git, rehearsal, repository, sample

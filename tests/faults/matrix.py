@@ -1,7 +1,7 @@
-"""The matrix of faults: every test here names its row and counts how often its fault was really reached.
+"""The matrix of faults: every test of it names its row and counts how often its fault was really reached.
 
 A test that passed although its fault was never reached fails: it showed nothing. At the end the rows are printed as a
-table.
+table, whichever processes the tests ran in.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from tests.faults.rows import ROWS
+
+_ROWS, _COUNT = "fault rows", "faults reached"  # properties of a test, which travel with its reports
 
 
 @dataclass(slots=True)
 class Reached:
     """How often one test's fault was really reached, by what exactly struck."""
 
-    counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
 
     def add(self, what: str, times: int = 1) -> None:
         """Count a fault that was seen to strike: a process that died by it, a connection that was cut, …."""
@@ -39,11 +42,10 @@ class _Sum:
 
 
 _sums: defaultdict[int, _Sum] = defaultdict(_Sum)
-_FOUND = pytest.StashKey[Reached]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a test here that counts without a row, or names one that is not in the list."""
+    """Refuse a test that counts without a row, or names one that is not in the list."""
     for item in items:
         fixtures: list[str] = getattr(item, "fixturenames", [])
         for number in _rows(item):
@@ -56,23 +58,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def reached(request: pytest.FixtureRequest) -> Iterator[Reached]:
     """Give a test its counter; at its end, see that it counted."""
-    found = request.node.stash[_FOUND] = Reached()
+    item, found = request.node, Reached()
+    item.user_properties.append((_ROWS, _rows(item)))
     yield found
+    item.user_properties.append((_COUNT, found.total))
     assert found.total > 0, "the fault was never reached, so this test showed nothing"
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Add a test's figures to its rows."""
-    report = yield
-    found = item.stash.get(_FOUND, None)
-    for number in _rows(item) if found and report.when in ("call", "teardown") else ():
+    about: dict[str, Any] = dict(report.user_properties)
+    for number in about.get(_ROWS, ()):
         row = _sums[number]
         row.failed += report.failed
-        if report.when == "teardown" and found:
+        if report.when == "teardown":
             row.tests += 1
-            row.reached += found.total
-    return report
+            row.reached += about.get(_COUNT, 0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
