@@ -7,6 +7,7 @@ nobody's file, stands beside it where the system tells.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def _threads(pid: int) -> int:
 
 
 def kept(state: Path) -> Kept:
-    """Return what a router's state folder holds now, its worker's part with it."""
+    """Return what a router's state folder holds now, its worker's part with it; what vanishes meanwhile counts nothing."""
     repositories = [*state.glob("git/*.git"), *state.glob("worker/git/*.git")]
     return Kept(
         journal_bytes=_sizes(state.glob("journal.db*")),
@@ -101,14 +102,18 @@ def kept(state: Path) -> Kept:
         record_bytes=_sizes(state.glob("flight/*")),
         git_bytes=sum(size_of(folder) for folder in repositories),
         state_bytes=size_of(state),
-        files=sum(1 for path in state.rglob("*") if not path.is_dir()),
+        files=sum(len(files) for _, _, files in os.walk(state)),
         packs=sum(1 for folder in repositories for _ in folder.glob("objects/pack/*.pack")),
         references=sum(map(_references, repositories)),
     )
 
 
 def _sizes(paths: Iterable[Path]) -> int:
-    return sum(path.lstat().st_size for path in paths if path.exists())
+    total = 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size
+    return total
 
 
 def _references(git_dir: Path) -> int:
@@ -116,7 +121,7 @@ def _references(git_dir: Path) -> int:
         command("for-each-ref", "--format=x"),
         capture_output=True,
         timeout=_GIT_S,
-        check=True,
+        check=False,
         env=environment(git_dir),
     )
     return done.stdout.count(b"\n")

@@ -29,16 +29,19 @@ from cli.render.loose import mapping, whole
 from tandem.errors import Unavailable
 
 __all__ = ["lines", "plot", "run"]
-RUNS, QUICK = 200, 20
+RUNS, QUICK = 500, 20
 TOGETHER = 2
 _IDLE_S = 10.0  # longest wait for what a run started to be gone
 _SETTLE_S = 0.25  # for connections to close and descriptors with them
 _MESSAGES = 5  # of runs that did not merge
-# By how much a figure may grow per run and still be called steady: 36 MiB in a year of a hundred runs a day.
-BOUNDS = {"memory_bytes": 1024.0, "own_bytes": 1024.0, "descriptors": 0.001, "threads": 0.001, "children": 0.001}
-# And by how much in all: a pool's threads come when that many first wait at once, which may be late.
-ALLOWED = {"threads": float(min(32, (os.cpu_count() or 1) + 4))}
-JUDGED_FROM = 100  # runs; in fewer, most of what grows is a cache that fills
+_CPUS = os.cpu_count() or 1
+# By how much a figure may grow per run and still be called steady; of each run, the router holds what it lists.
+BOUNDS = {"memory_bytes": 4096.0, "own_bytes": 4096.0, "descriptors": 0.001, "threads": 0.001, "children": 0.001}
+# And by how much in all: an interpreter's tables double by megabytes at a time (names of paths are interned), and the
+# threads of a pool come when that many first wait at once.
+ALLOWED = {"memory_bytes": 8.0 * (1 << 20), "own_bytes": 8.0 * (1 << 20), "threads": float(min(32, _CPUS + 4))}
+# Runs from which on it is judged; before, most of what grows is a cache that fills.
+JUDGED_FROM = {"memory_bytes": 500, "own_bytes": 500, "descriptors": 100, "threads": 100, "children": 100}
 Checks = Literal["noop", "real"]
 
 
@@ -170,6 +173,7 @@ def _found(soak: _Soak, checks: Checks, seconds: float, left: Sample) -> dict[st
         "steady_within_errors": ERRORS,
         "steady_below_per_run": BOUNDS,
         "steady_within": ALLOWED,
+        "judged_from_runs": JUDGED_FROM,
         "run_ms": _judged([(sample.runs, sample.run_ms) for sample in samples if sample.run_ms is not None]),
         "router": _process(samples, "router"),
         "worker": _process(samples, "worker"),
@@ -209,7 +213,7 @@ def _judged(points: Sequence[Point], name: str = "") -> dict[str, Any] | None:
     }
     if name not in BOUNDS:
         return told
-    judged = points[-1][0] >= JUDGED_FROM
+    judged = points[-1][0] >= JUDGED_FROM[name]
     return {**told, "steady": found.steady(BOUNDS[name], ALLOWED.get(name, 0.0)) if judged else None}
 
 

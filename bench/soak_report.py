@@ -30,8 +30,11 @@ def lines(found: dict[str, Any], width: int) -> list[str]:
         rows += [_row(part, name, told, left.get(name)) for name, told in found[part].items() if told]
     rows.append(_row("", "run_ms", found["run_ms"], None))
     columns = ("", "figure", "first", "last", "a run", "± error", "after gc", "")
-    foot = f"slopes without the first {found['warm_up_share']:.0%} of the runs; memory is the {found['memory']}"
-    return [*head, *table(columns, rows, width=width, grow=1), "", foot]
+    foot = [
+        f"slopes without the first {found['warm_up_share']:.0%} of the runs; memory is the {found['memory']}",
+        f"steady: a slope within {found['steady_within_errors']:g} standard errors, or below its bound",
+    ]
+    return [*head, *table(columns, rows, width=width, grow=1), "", *foot]
 
 
 def _row(part: str, name: str, told: dict[str, Any], left: float | None) -> list[str]:

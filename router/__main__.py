@@ -28,7 +28,11 @@ def _arguments() -> argparse.Namespace:
 
 
 async def _run(options: Options, watch: Watch | None) -> int:
-    return await Router(options, watch).run()
+    router = Router(options, watch)
+    status = await router.run()
+    if router.failed is not None:
+        raise router.failed
+    return status
 
 
 def _serve(options: Options) -> int:

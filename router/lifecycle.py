@@ -63,6 +63,7 @@ class Router:
             _worker_env(options),
         )
         self._exit = 0
+        self.failed: TandemError | None = None  # why it could not start
 
     async def run(self) -> int:
         """Serve until there is a reason to leave.
@@ -122,6 +123,7 @@ class Router:
                 f"the router could not start ({type(error).__name__}: {error}); its log has the details"
             )
         log.error("start failed", extra={"reason": failed.message})
+        self.failed = failed
         self._exit = failed.exit_code
         self._gate.fail(failed)
         await asyncio.sleep(FAILED_S)

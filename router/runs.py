@@ -34,7 +34,17 @@ from router.recorder import RunRecorder, cut_since_it_stopped, decision_in, is_n
 from router.repository import OwnRepository
 from router.summary import RunInfo, detail, summary
 from tandem.config import Config
-from tandem.errors import BadInput, BadReply, Conflict, NotFound, Refused, ReplayDiffers, ResourceExhausted, TandemError
+from tandem.errors import (
+    BadInput,
+    BadReply,
+    BrokenJournal,
+    Conflict,
+    NotFound,
+    Refused,
+    ReplayDiffers,
+    ResourceExhausted,
+    TandemError,
+)
 from tandem.events import RunEvent
 from tandem.ports import Guardrail
 from tandem.types import CommitId, Decision, Json, Limits, RunId, RunState
@@ -130,7 +140,12 @@ class Runs:
     async def get(self, run_id: RunId) -> dict[str, Json]:
         """Return everything about a run."""
         info = self._info(run_id)
-        return detail(info, await self._journal.entries(run_id))
+        entries = await self._journal.entries(run_id)
+        try:
+            return detail(info, entries)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # chained, and of another form
+            words = f"what is recorded of run {run_id} cannot be shown ({type(error).__name__}: {error})"
+            raise BrokenJournal(f"{words}; `tandem gc --run {run_id}` removes it once it is over") from error
 
     async def diff(self, run_id: RunId) -> bytes:
         """Return the diff under decision, or the delivered one."""

@@ -36,7 +36,7 @@ _BELONGS = {  # options that mean something for one bench alone
 @click.option("--repo", type=click.Path(exists=True), metavar="GITDIR", help="With map: whose history to take.")
 @click.option("--commits", type=click.IntRange(1, 500), help="With map: how many commits (10).")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="With resume: how many interruptions (20).")
-@click.option("--runs", type=click.IntRange(1, 100_000), help="With soak: how many (200).")
+@click.option("--runs", type=click.IntRange(1, 100_000), help="With soak: how many (500).")
 @click.option("--checks", type=click.Choice(["noop", "real"]), help="With soak: what tests them (noop).")
 @click.option("--sample", type=click.IntRange(1), metavar="EVERY", help="With soak: runs between two samples.")
 @click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE.svg", help="With soak: draw the samples.")
