@@ -145,6 +145,7 @@ async def _fast_forward(tree: _Worktree, commit: CommitId, branch: str, expected
     # A merge fills the checkout before it learns that the branch is locked, so that is asked first.
     asked = f"start\nverify HEAD {expected}\nprepare\nabort\n".encode()
     said = await user_git("update-ref", "--stdin", checkout=tree.root, stdin=asked, check=False)
+    written = await room.to_be_written(tree.root, expected, commit)
     if said.returncode == 0:
         said = await user_git(
             "merge", "--ff-only", "--quiet", "--no-stat", "--no-autostash", "--no-verify-signatures",
@@ -153,7 +154,7 @@ async def _fast_forward(tree: _Worktree, commit: CommitId, branch: str, expected
     if said.returncode == 0:
         return None
     if disk.is_full(said.stderr, tree.root):
-        await room.put_back(tree.root, expected, commit)
+        await room.put_back(tree.root, written)
         raise disk.full(f"branch {branch} was not moved", tree.root)
     lock = re.search(r"'([^']+\.lock)': File exists", said.stderr)
     if lock:

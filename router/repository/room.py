@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from router.repository.objects import Store
@@ -29,22 +30,36 @@ async def must_have_room(store: Store, root: Path, commit: CommitId) -> None:
     disk.must_have_room("nothing was delivered", root, needed)
 
 
-async def put_back(root: Path, base: CommitId, commit: CommitId) -> None:
-    """Take back what a merge from `base` to `commit` wrote before it broke off, in a checkout it had just found clean.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a merge may write into a checkout: files that are not there before it, and files the index knows."""
 
-    The index is still as it was, so it knows what stood there; what it does not know is the merge's work.
-    """
+    new: tuple[Path, ...]
+    known: tuple[bytes, ...]
+
+
+async def to_be_written(root: Path, base: CommitId, commit: CommitId) -> Written:
+    """Return what a merge from `base` to `commit` may write; a file of the person's own is never in it."""
     listed = await user_git(
         "diff-tree", "-r", "-z", "--no-renames", "--name-status", base, commit, "--", checkout=root, check=False
     )
     fields = listed.stdout.split(b"\0")
-    known: list[bytes] = []
-    for status, path in zip(fields[::2], fields[1::2], strict=False):
-        if status == b"A":
-            _remove(root, Path(os.fsdecode(path)))
-        else:
-            known.append(path)
-    stdin = b"".join(path + b"\0" for path in known)
+    changes = list(zip(fields[::2], fields[1::2], strict=False))
+    added = [Path(os.fsdecode(path)) for status, path in changes if status == b"A"]
+    return Written(
+        new=tuple(path for path in added if not os.path.lexists(root / path)),
+        known=tuple(path for status, path in changes if status != b"A"),
+    )
+
+
+async def put_back(root: Path, written: Written) -> None:
+    """Take back what a merge wrote before it broke off, in a checkout it had just found clean.
+
+    The index is still as it was, so it knows what stood there; what was not there before is the merge's work.
+    """
+    for path in written.new:
+        _remove(root, path)
+    stdin = b"".join(path + b"\0" for path in written.known)
     await user_git("checkout-index", "-f", "-z", "--stdin", checkout=root, stdin=stdin, check=False)
 
 

@@ -312,6 +312,30 @@ def test_a_merge_that_breaks_off_for_want_of_room_is_taken_back(
         assert (repo / "words" / "zoo.py").read_text("utf-8").count("d") == 18_000
 
 
+@pytest.mark.row(23)
+def test_a_file_of_the_person_s_own_is_never_taken_for_the_merge_s_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reached: Reached
+) -> None:
+    monkeypatch.setattr(disks, "NEEDED_BYTES", -64 * MIB)
+    smalldisk.require(private=False)
+    with small_disk(tmp_path, 4 * MIB, private=False) as disk:
+        repo = repository(disk.path / "repo", {"words/text.py": "a = 1\n"})
+        base = git(repo, "rev-parse", "HEAD")
+        (repo / "words" / "new.py").write_text("mine = 1\n", "utf-8")
+        edits = [Edit(path="words/new.py", content="b = 1\n"), Edit(path="words/text.py", content="a = 2\n" * 9000)]
+        for left in range(0, 128 << 10, 8 << 10):
+            done = asyncio.run(_delivered(tmp_path / "state", repo, base, edits, disk, left))
+            reached.add("disk full", isinstance(done, DiskFull))
+            disk.free()
+            assert (repo / "words" / "new.py").read_text("utf-8") == "mine = 1\n", left
+            assert git(repo, "--no-optional-locks", "status", "--porcelain") == "?? words/new.py"
+            if isinstance(done, Delivery):  # there was room enough to find the file in the way
+                assert not done.merged
+                assert "words/new.py" in done.message
+                return
+    raise AssertionError("there was never enough room")
+
+
 async def _delivered(
     state: Path, repo: Path, base: str, edits: Sequence[Edit], disk: SmallDisk, left: int | None
 ) -> Delivery | DiskFull:
