@@ -154,6 +154,8 @@ class Dispatcher:
                 answer = await node.stub.Collect(wire.collect_out(kept), timeout=_COLLECT_S)
             except aio.AioRpcError as error:
                 raise wire.error_in(error, f"worker {node.name}") from error
+            finally:
+                node.has.clear()  # and what was pushed meanwhile, too
             freed += wire.freed_in(answer)
         return freed
 

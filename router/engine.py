@@ -27,7 +27,7 @@ from router.repository import OwnRepository
 from router.summary import RunInfo, facts_of, open_question, rehearsed
 from tandem import disk
 from tandem.config import Config
-from tandem.errors import BrokenJournal, DeadlineExceeded, TandemError
+from tandem.errors import BrokenJournal, DeadlineExceeded, NotFound, TandemError
 from tandem.events import EventKind
 from tandem.types import ENDED, CommitId, Json, RunId, RunState, Task
 
@@ -187,7 +187,13 @@ class Engine:
             await self.set_state(info, state="cancelled", message="cancelled by a person")
 
     async def set_state(self, info: RunInfo, **change: Any) -> None:
-        """Record a change of state, then tell it."""
+        """Record a change of state, then tell it.
+
+        Raises:
+            NotFound: The run was cleared away meanwhile.
+        """
+        if self.infos.get(info.run) is not info:
+            raise NotFound(f"run {info.run} was cleared away")
         value = {"active_s": info.active_s, **change}
         if value["state"] in ENDED:
             value["ended_s"] = time.time()

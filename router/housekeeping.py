@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from router.journal import Journal
-from router.repository import OwnRepository, repo_id_of
+from router.repository import OwnRepository, one_at_a_time, repo_id_of
 from router.summary import RunInfo
 from tandem import clearing
 from tandem.config import KeepConfig
@@ -33,8 +33,9 @@ Collect = Callable[[Kept], Awaitable[list[Freed]]]
 
 
 def due(infos: Iterable[RunInfo], now_s: float, days: float) -> list[RunId]:
-    """Return the runs that ended more than `days` ago."""
-    return [info.run for info in infos if info.over and now_s - (info.ended_s or info.created_s) > days * DAY_S]
+    """Return the runs that ended more than `days` ago; one that cannot be read, or whose end is not recorded, is none."""
+    ended = [(info.run, info.ended_s) for info in infos if info.over and info.ended_s is not None]
+    return [run for run, ended_s in ended if now_s - ended_s > days * DAY_S]
 
 
 def must_be_over(info: RunInfo) -> None:
@@ -106,10 +107,15 @@ class Housekeeping:
         if dry_run or not gone:
             size = await self._journal.size_of(gone)
         else:
-            size = await self._journal.forget(gone)
+            known = {
+                run: self._infos.pop(run) for run in gone if run in self._infos
+            }  # nobody goes on with one meanwhile
+            try:
+                size = await self._journal.forget(gone)
+            except BaseException:
+                self._infos.update(known)
+                raise
             failpoint("gc.journal")
-            for run in gone:
-                self._infos.pop(run, None)
         return Freed(what="runs", count=len(gone), size_bytes=size)
 
     async def _repositories(
@@ -119,21 +125,22 @@ class Housekeeping:
         unused: list[Path] = []
         count = size = 0
         for folder in sorted((self._state / "git").glob("*.git")):
-            names, trouble = await _names(folder)
-            left = self._left(aside)  # after the names: a run is known before it has any
-            stale = _stale(names, left)
-            unread = trouble and (folder / "HEAD").exists()  # where that is gone, there is nothing to read
-            if not unread and not _needed(folder, names, stale, left):
-                unused.append(folder if dry_run else self._away(folder))
-                continue
-            count += len(stale)
-            if not dry_run and not trouble:
-                try:
-                    size += await clearing.clear(folder, stale, before_s=before_s)
-                except TandemError as error:
-                    trouble = error.message
-            if trouble:
-                troubles.append(f"nothing was cleared in {folder.name}: {trouble}")
+            async with one_at_a_time(folder):  # else a run that begins now is told that objects are there which then go
+                names, trouble = await _names(folder)
+                left = self._left(aside)  # after the names: a run is known before it has any
+                stale = _stale(names, left)
+                unread = trouble and (folder / "HEAD").exists()  # where that is gone, there is nothing to read
+                if not unread and not _needed(folder, names, stale, left):
+                    unused.append(folder if dry_run else self._away(folder))
+                    continue
+                count += len(stale)
+                if not dry_run and not trouble:
+                    try:
+                        size += await clearing.clear(folder, stale, before_s=before_s)
+                    except TandemError as error:
+                        trouble = error.message
+                if trouble:
+                    troubles.append(f"nothing was cleared in {folder.name}: {trouble}")
         bytes_freed = await asyncio.to_thread(clearing.remove_all, unused, _rmtree, dry_run=dry_run)
         return [
             Freed(what="repositories", count=len(unused), size_bytes=bytes_freed),
@@ -155,7 +162,7 @@ class Housekeeping:
         old = clearing.older_than(records, (self._keep.calls_days if days is None else days) * DAY_S, now_s)
         stale = [path for path in dict.fromkeys([*orphans, *old]) if left.get(path.stem, True)]
         copies = [*self._state.glob("journal.db.damaged-*"), *self._state.glob("journal.db.format-*")]
-        aged = clearing.older_than(copies, (self._keep.runs_days if days is None else days) * DAY_S, now_s)
+        aged = clearing.older_than(copies, self._keep.runs_days * DAY_S, now_s)  # the last resort: `days` is about runs
         half_done = [*(self._state / "tmp").glob("*"), *(self._state / "git").glob(".*")]
         leftovers = clearing.older_than(half_done, DAY_S, now_s)
         return [

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 from agents import personas
 from agents.tokens import counter
@@ -66,6 +67,7 @@ class Runs:
         self._journal = engine.journal
         self._ports = engine.ports
         self._nodes = nodes
+        self._orders: WeakValueDictionary[RunId, asyncio.Lock] = WeakValueDictionary()
         self._housekeeping = Housekeeping(engine.state, engine.journal, engine.infos, config.keep)
         self._awake = Awake(lambda: config.router.keep_awake and engine.at_work, self._woke)
         self._tasks = [asyncio.create_task(self._keep_clear()), asyncio.create_task(self._awake.run())]
@@ -167,50 +169,53 @@ class Runs:
 
     async def decide(self, run_id: RunId, decision: Decision) -> dict[str, Json]:
         """Record a person's answer, once, and go on with the run."""
-        info = self._info(run_id)
-        entries = await self._journal.entries(run_id)
-        earlier = [decision_in(e.value) for e in entries if e.kind == "answered" and e.step == decision.question]
-        question = info.question if info.state == "waiting" else None
-        if is_new(question, decision, earlier[-1] if earlier else None):
-            recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
-            info.question = None  # before the wait, so that a second answer at the same moment finds none
-            try:
-                await recorder.answered(decision)
-            except BaseException:
-                info.question = question
-                raise
-            self._engine.feed(run_id).emit(
-                "answer", {"question": decision.question, "choice": decision.choice, "by": decision.by}
-            )
-        elif question is None or question.id != decision.question:
-            return summary(info)  # it was answered before, and the run got on; else it was only recorded
-        info.question = None
-        await self._engine.enqueue(info, settled=True)
-        return summary(info)
+        async with self._one_at_a_time(run_id):
+            info = self._info(run_id)
+            entries = await self._journal.entries(run_id)
+            earlier = [decision_in(e.value) for e in entries if e.kind == "answered" and e.step == decision.question]
+            question = info.question if info.state == "waiting" else None
+            if is_new(question, decision, earlier[-1] if earlier else None):
+                recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
+                info.question = None  # before the wait, so that a second answer at the same moment finds none
+                try:
+                    await recorder.answered(decision)
+                except BaseException:
+                    info.question = question
+                    raise
+                self._engine.feed(run_id).emit(
+                    "answer", {"question": decision.question, "choice": decision.choice, "by": decision.by}
+                )
+            elif question is None or question.id != decision.question:
+                return summary(info)  # it was answered before, and the run got on; else it was only recorded
+            info.question = None
+            await self._engine.enqueue(info, settled=True)
+            return summary(info)
 
     async def cancel(self, run_id: RunId) -> dict[str, Json]:
         """Stop a run. What it has is kept; `resume` goes on with it."""
-        info = self._info(run_id)
-        await self._engine.cancel(info)
-        return summary(info)
+        async with self._one_at_a_time(run_id):
+            info = self._info(run_id)
+            await self._engine.cancel(info)
+            return summary(info)
 
     async def resume(self, run_id: RunId) -> dict[str, Json]:
         """Go on with a run that failed or was cancelled."""
-        info = self._info(run_id)
-        if info.state in ("queued", "running", "waiting"):
+        async with self._one_at_a_time(run_id):
+            info = self._info(run_id)
+            if info.state in ("queued", "running", "waiting"):
+                return summary(info)
+            if info.moved:
+                raise Conflict(f"run {run_id} was moved to another machine, which goes on with it")
+            if info.state not in RESUMABLE:
+                raise Conflict(f"run {run_id} is {info.state}; there is nothing to go on with")
+            if info.error in _WORTH_ASKING_ANEW:
+                entries = await self._journal.entries(run_id)
+                if not cut_since_it_stopped(entries):  # by a router that was killed just after
+                    recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
+                    await recorder.forget_last_step()
+            info.active_s = 0.0  # a person who says "go on" grants the time anew
+            await self._engine.enqueue(info)
             return summary(info)
-        if info.moved:
-            raise Conflict(f"run {run_id} was moved to another machine, which goes on with it")
-        if info.state not in RESUMABLE:
-            raise Conflict(f"run {run_id} is {info.state}; there is nothing to go on with")
-        if info.error in _WORTH_ASKING_ANEW:
-            entries = await self._journal.entries(run_id)
-            if not cut_since_it_stopped(entries):  # by a router that was killed just after
-                recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
-                await recorder.forget_last_step()
-        info.active_s = 0.0  # a person who says "go on" grants the time anew
-        await self._engine.enqueue(info)
-        return summary(info)
 
     async def replay(self, run_id: RunId) -> dict[str, Json]:
         """Run the graph offline over the journal, and compare what comes out."""
@@ -241,27 +246,28 @@ class Runs:
 
     async def undo(self, run_id: RunId) -> dict[str, Json]:
         """Revert a merged run with a commit of its own; once."""
-        info = self._info(run_id)
-        if info.state != "merged" or not info.commit:
-            raise Conflict(f"run {run_id} is {info.state}; only a merged run can be undone")
-        entries = await self._journal.entries(run_id)
-        recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
-        repo, commit, branch = (
-            await self._engine.repository(info),
-            CommitId(info.commit),
-            info.branch or info.task.target,
-        )
+        async with self._one_at_a_time(run_id):
+            info = self._info(run_id)
+            if info.state != "merged" or not info.commit:
+                raise Conflict(f"run {run_id} is {info.state}; only a merged run can be undone")
+            entries = await self._journal.entries(run_id)
+            recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
+            repo, commit, branch = (
+                await self._engine.repository(info),
+                CommitId(info.commit),
+                info.branch or info.task.target,
+            )
 
-        async def do() -> Json:
-            done = await repo.undo(commit, branch)
-            if not done.merged:  # not recorded, so that it can be tried again
-                raise Conflict(done.message)
-            return cast("Json", asdict(done))
+            async def do() -> Json:
+                done = await repo.undo(commit, branch)
+                if not done.merged:  # not recorded, so that it can be tried again
+                    raise Conflict(done.message)
+                return cast("Json", asdict(done))
 
-        done = cast(
-            "dict[str, Json]", await recorder.effect("undo", "undone", {"commit": commit, "branch": branch}, do)
-        )
-        return {"run": run_id, **done}
+            done = cast(
+                "dict[str, Json]", await recorder.effect("undo", "undone", {"commit": commit, "branch": branch}, do)
+            )
+            return {"run": run_id, **done}
 
     async def verify(
         self, repo: str, commit: str, *, prepare: bool = False, unsandboxed: bool = False
@@ -280,7 +286,8 @@ class Runs:
 
     async def export(self, run_id: RunId, file: str, *, move: bool) -> dict[str, Json]:
         """Write a run into a file; with `move` it goes on only where it is taken in."""
-        return await moving.export(self._engine, self._info(run_id), Path(file), move=move)
+        async with self._one_at_a_time(run_id):
+            return await moving.export(self._engine, self._info(run_id), Path(file), move=move)
 
     async def take_in(self, file: str, repo: str) -> dict[str, Json]:
         """Take a run in from a file and return its summary."""
@@ -346,6 +353,10 @@ class Runs:
         if not found:
             raise NotFound(f"there is no run {prefix!r}; `tandem runs` lists them")
         raise BadInput(f"{prefix!r} fits {len(found)} runs ({', '.join(found[:4])}); type more of it")
+
+    def _one_at_a_time(self, run_id: RunId) -> asyncio.Lock:
+        """Return what keeps two orders about one run apart: each looks at what the other has done."""
+        return self._orders.setdefault(run_id, asyncio.Lock())
 
     def _info(self, run_id: RunId) -> RunInfo:
         return self._engine.infos[run_id]

@@ -142,19 +142,25 @@ async def _fast_forward(tree: _Worktree, commit: CommitId, branch: str, expected
     if dirty:
         more = f" and {len(dirty) - 3} more" if len(dirty) > 3 else ""
         return f"{tree.root} has uncommitted changes in {', '.join(dirty[:3])}{more}", True
+    written = await room.to_be_written(tree.root, expected, commit)
     # A merge fills the checkout before it learns that the branch is locked, so that is asked first.
     asked = f"start\nverify HEAD {expected}\nprepare\nabort\n".encode()
     said = await user_git("update-ref", "--stdin", checkout=tree.root, stdin=asked, check=False)
-    written = await room.to_be_written(tree.root, expected, commit)
     if said.returncode == 0:
+        head = await user_git("symbolic-ref", "--quiet", "HEAD", checkout=tree.root, check=False)
+        if head.text.strip() != f"refs/heads/{branch}":
+            return f"another branch was checked out in {tree.root} meanwhile", True
         said = await user_git(
-            "merge", "--ff-only", "--quiet", "--no-stat", "--no-autostash", "--no-verify-signatures",
-            "--no-overwrite-ignore", commit, checkout=tree.root, timeout_s=_MERGE_S, check=False,
+            "merge", "--ff-only", "--commit", "--no-squash", "--quiet", "--no-stat", "--no-autostash",
+            "--no-verify-signatures", "--no-overwrite-ignore", commit,
+            checkout=tree.root, timeout_s=_MERGE_S, check=False,
         )  # fmt: skip
-    if said.returncode == 0:
-        return None
+        if said.returncode == 0:
+            now = await tip(tree.root, branch)
+            return None if now and await contains(tree.root, now, commit) else (f"{branch} was not moved by it", True)
+        if disk.is_full(said.stderr, tree.root):
+            await room.put_back(tree.root, written)
     if disk.is_full(said.stderr, tree.root):
-        await room.put_back(tree.root, written)
         raise disk.full(f"branch {branch} was not moved", tree.root)
     lock = re.search(r"'([^']+\.lock)': File exists", said.stderr)
     if lock:
@@ -170,7 +176,10 @@ async def _worktrees(root: Path) -> list[_Worktree]:
     for block in said.stdout.decode("utf-8", "surrogateescape").split("\0\0"):
         fields = {line.partition(" ")[0]: line.partition(" ")[2] for line in block.split("\0")}
         if "worktree" in fields and "bare" not in fields and "prunable" not in fields:
-            found.append(_Worktree(Path(fields["worktree"]), fields.get("branch", "").removeprefix("refs/heads/")))
+            place = Path(fields["worktree"])
+            if not found and not (place / ".git").exists():  # a Git directory that stands elsewhere is listed itself
+                place = root
+            found.append(_Worktree(place, fields.get("branch", "").removeprefix("refs/heads/")))
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +33,10 @@ async def must_have_room(store: Store, root: Path, commit: CommitId) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a merge may write into a checkout: files that are not there before it, and files the index knows."""
+    """What a merge may write into a checkout: files that are not there before it, and how those are that Git knows."""
 
     new: tuple[Path, ...]
-    known: tuple[bytes, ...]
+    known: Mapping[bytes, tuple[int, int, int] | None]
 
 
 async def to_be_written(root: Path, base: CommitId, commit: CommitId) -> Written:
@@ -48,19 +49,29 @@ async def to_be_written(root: Path, base: CommitId, commit: CommitId) -> Written
     added = [Path(os.fsdecode(path)) for status, path in changes if status == b"A"]
     return Written(
         new=tuple(path for path in added if not os.path.lexists(root / path)),
-        known=tuple(path for status, path in changes if status != b"A"),
+        known={path: _looks(root, path) for status, path in changes if status != b"A"},
     )
 
 
 async def put_back(root: Path, written: Written) -> None:
     """Take back what a merge wrote before it broke off, in a checkout it had just found clean.
 
-    The index is still as it was, so it knows what stood there; what was not there before is the merge's work.
+    The index is still as it was, so it knows what stood there; what was not there before is the merge's work. What looks
+    as it did is left alone: Git may have been told not to look at changes of the person's own.
     """
     for path in written.new:
         _remove(root, path)
-    stdin = b"".join(path + b"\0" for path in written.known)
+    stdin = b"".join(path + b"\0" for path, before in written.known.items() if _looks(root, path) != before)
     await user_git("checkout-index", "-f", "-z", "--stdin", checkout=root, stdin=stdin, check=False)
+
+
+def _looks(root: Path, path: bytes) -> tuple[int, int, int] | None:
+    """Return what tells whether a file was written: its inode, size and time of change; None where it is not there."""
+    try:
+        about = os.lstat(root / os.fsdecode(path))
+    except OSError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def _remove(root: Path, path: Path) -> None:

@@ -6,6 +6,7 @@ Makes our Git directory where there is none. What comes in is looked at object b
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -13,6 +14,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from router.repository.objects import Store
 from tandem import disk
@@ -23,6 +25,7 @@ from tandem.paths import must_be_writable
 log = logging.getLogger(__name__)
 
 _FETCH_S = 900.0
+_locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 PACKS_MAX = 32  # every git looks into each of them; with 235, each took three times as long
 # Constant text, for git hands it to a shell. The path was looked at with the person's own `safe.directory` before.
 _UPLOAD_PACK = (
@@ -112,8 +115,18 @@ async def bring_in(store: Store, root: Path, commit: str) -> None:
     Raises:
         BadRepository: The checkout lacks it, or holds objects that Tandem will not take.
     """
+    async with one_at_a_time(store.git_dir):
+        await _bring_in(store, root, commit)
+
+
+def one_at_a_time(git_dir: Path) -> asyncio.Lock:
+    """Return the lock between who brings a commit into one of our directories and who clears it up."""
+    return _locks.setdefault(git_dir, asyncio.Lock())
+
+
+async def _bring_in(store: Store, root: Path, commit: str) -> None:
     marker = f"refs/tandem/base/{commit}"
-    if (await store.run("rev-parse", "--verify", "--quiet", marker, check=False)).returncode == 0:
+    if (await store.run("rev-parse", "--verify", "--quiet", f"{marker}^{{tree}}", check=False)).returncode == 0:
         return
     said = await git(
         "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--no-recurse-submodules", "--update-shallow",

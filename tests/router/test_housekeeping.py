@@ -40,8 +40,8 @@ def run(name: str, state: RunState = "merged", *, days: float | None = 100, task
 
 
 def test_a_run_is_old_when_it_ended_long_ago() -> None:
-    infos = [run("old", days=91), run("new", days=89), run("undated", days=None)]
-    assert due(infos, NOW_S, 90) == ["old", "undated"]
+    infos = [run("old", days=91), run("new", days=89), run("undated", days=None)]  # one that cannot be read has no end
+    assert due(infos, NOW_S, 90) == ["old"]
     assert due([run("now", days=0)], NOW_S + 1, 0) == ["now"]
 
 
@@ -359,15 +359,21 @@ def test_a_run_that_is_accepted_meanwhile_loses_nothing(
                 parent=CommitId(checkout.base), edits=[edit], persona="coder", message="d", at_s=1
             )
 
+        late: list[asyncio.Task[None]] = []  # it may have to wait until the repository is cleared
+
+        async def begun() -> None:
+            late.append(asyncio.create_task(accepted()))
+            await asyncio.sleep(0.2)
+
         async def looked(git_dir: Path, prefix: str) -> list[str]:
             found = await look(git_dir, prefix)
-            if moment == "looked":
-                await accepted()
+            if moment == "looked" and not late:
+                await begun()
             return found
 
         async def repacked(git_dir: Path, before_s: float) -> None:
-            if moment == "repacked":
-                await accepted()
+            if moment == "repacked" and not late:
+                await begun()
             await repack(git_dir, before_s)
 
         monkeypatch.setattr(clearing, "references", looked)
@@ -378,6 +384,7 @@ def test_a_run_that_is_accepted_meanwhile_loses_nothing(
             if moment == "before":
                 await accepted()
         await task
+        await asyncio.gather(*late)
         assert (made.there("late"), made.there("new"), made.there("old")["reference"]) == (ALL, ALL, False)
         assert checkout.git("cat-file", "-t", made.commits["draft"], at=made.folder()) == "commit"
         assert made.told[-1].repositories == {made.folder().stem: (checkout.base,)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from router.repository import OwnRepository, proof_commit
+from router.repository import OwnRepository, proof_commit, room
 from tandem.errors import BadInput, Conflict
 from tandem.types import CommitId, Delivery, Edit
 from tests.support.checkouts import Checkout
@@ -126,6 +126,50 @@ def test_an_ignored_file_in_the_way_stays(case: Case) -> None:
     case.base = CommitId(case.checkout.commit({".gitignore": "new.txt\n"}))
     case.checkout.write({"new.txt": "mine"})
     case.left("new.txt")
+
+
+def test_another_branch_that_was_checked_out_meanwhile_is_not_moved(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = room.to_be_written
+
+    async def switched(root: Path, base: CommitId, commit: CommitId) -> room.Written:
+        case.checkout.git("switch", "-q", "-c", "feature")
+        return await look(root, base, commit)
+
+    monkeypatch.setattr(room, "to_be_written", switched)
+    _, done = case.deliver()
+    assert not done.merged
+    assert "another branch was checked out" in done.message
+    assert case.checkout.tip("feature") == case.checkout.tip("main") == case.base
+    assert case.checkout.git("status", "--porcelain") == ""
+
+
+def test_a_branch_that_is_set_to_squash_is_moved_all_the_same(case: Case) -> None:
+    case.checkout.git("config", "branch.main.mergeOptions", "--squash --no-commit")
+    made, done = case.deliver()
+    assert (done.merged, case.checkout.tip()) == (True, made)
+    assert case.checkout.git("status", "--porcelain") == ""
+
+
+def test_what_git_was_told_not_to_look_at_is_not_put_back(case: Case) -> None:
+    case.checkout.git("update-index", "--assume-unchanged", "calc.py")
+    (case.checkout.root / "calc.py").write_text("mine = 1\n")
+
+    async def main() -> None:
+        _, made = await case.make()
+        written = await room.to_be_written(case.checkout.root, case.base, made)
+        await room.put_back(case.checkout.root, written)
+
+    asyncio.run(main())
+    assert (case.checkout.root / "calc.py").read_text() == "mine = 1\n"
+
+
+def test_a_git_directory_that_stands_elsewhere_is_delivered_to(case: Case) -> None:
+    case.checkout.git("init", "-q", "--separate-git-dir", str(case.checkout.root.parent / "elsewhere.git"))
+    made, done = case.deliver()
+    assert (done.merged, case.checkout.tip()) == (True, made)
+    assert (case.checkout.root / "calc.py").read_text() == GOOD
 
 
 def test_a_locked_checkout_is_left_alone(case: Case) -> None:
