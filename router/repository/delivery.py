@@ -19,7 +19,7 @@ from router.repository.objects import Store, signature
 from tandem import disk
 from tandem.errors import BadRepository, DeadlineExceeded, NotFound
 from tandem.faults import failpoint
-from tandem.git import user_git
+from tandem.git import GitResult, user_git
 from tandem.types import CommitId, Delivery
 
 log = logging.getLogger(__name__)
@@ -150,11 +150,7 @@ async def _fast_forward(tree: _Worktree, commit: CommitId, branch: str, expected
         head = await user_git("symbolic-ref", "--quiet", "HEAD", checkout=tree.root, check=False)
         if head.text.strip() != f"refs/heads/{branch}":
             return f"another branch was checked out in {tree.root} meanwhile", True
-        said = await user_git(
-            "merge", "--ff-only", "--commit", "--no-squash", "--quiet", "--no-stat", "--no-autostash",
-            "--no-verify-signatures", "--no-overwrite-ignore", commit,
-            checkout=tree.root, timeout_s=_MERGE_S, check=False,
-        )  # fmt: skip
+        said = await _merged(tree.root, commit, written)
         if said.returncode == 0:
             now = await tip(tree.root, branch)
             return None if now and await contains(tree.root, now, commit) else (f"{branch} was not moved by it", True)
@@ -168,6 +164,19 @@ async def _fast_forward(tree: _Worktree, commit: CommitId, branch: str, expected
     if "would be overwritten" in said.stderr:
         return f"files that Git does not track are in the way: {_in_the_way(said.stderr)}", True
     return f"{branch} could not be moved ({_short(said.stderr)})", True
+
+
+async def _merged(root: Path, commit: CommitId, written: room.Written) -> GitResult:
+    """Fast-forward; stopped in the middle, by a router that leaves or a time limit, leave the checkout as it was."""
+    try:
+        return await user_git(
+            "merge", "--ff-only", "--commit", "--no-squash", "--quiet", "--no-stat", "--no-autostash",
+            "--no-verify-signatures", "--no-overwrite-ignore", commit,
+            checkout=root, timeout_s=_MERGE_S, check=False,
+        )  # fmt: skip
+    except BaseException:
+        await room.put_back(root, written, killed=True)
+        raise
 
 
 async def _worktrees(root: Path) -> list[_Worktree]:

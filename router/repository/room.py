@@ -37,6 +37,7 @@ class Written:
 
     new: tuple[Path, ...]
     known: Mapping[bytes, tuple[int, int, int] | None]
+    lock: Path  # of the index; a git that is killed leaves it
 
 
 async def to_be_written(root: Path, base: CommitId, commit: CommitId) -> Written:
@@ -47,18 +48,22 @@ async def to_be_written(root: Path, base: CommitId, commit: CommitId) -> Written
     fields = listed.stdout.split(b"\0")
     changes = list(zip(fields[::2], fields[1::2], strict=False))
     added = [Path(os.fsdecode(path)) for status, path in changes if status == b"A"]
+    lock = await user_git("rev-parse", "--git-path", "index.lock", checkout=root)
     return Written(
+        lock=root / lock.text.strip(),
         new=tuple(path for path in added if not os.path.lexists(root / path)),
         known={path: _looks(root, path) for status, path in changes if status != b"A"},
     )
 
 
-async def put_back(root: Path, written: Written) -> None:
+async def put_back(root: Path, written: Written, *, killed: bool = False) -> None:
     """Take back what a merge wrote before it broke off, in a checkout it had just found clean.
 
     The index is still as it was, so it knows what stood there; what was not there before is the merge's work. What looks
     as it did is left alone: Git may have been told not to look at changes of the person's own.
     """
+    if killed:
+        written.lock.unlink(missing_ok=True)  # it was the merge's: with another's, the merge would have ended by itself
     for path in written.new:
         _remove(root, path)
     stdin = b"".join(path + b"\0" for path, before in written.known.items() if _looks(root, path) != before)

@@ -3,11 +3,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from router.repository import OwnRepository, proof_commit, room
+from router.repository import OwnRepository, delivery, proof_commit, room
 from tandem.errors import BadInput, Conflict
+from tandem.git import GitResult
 from tandem.types import CommitId, Delivery, Edit
 from tests.support.checkouts import Checkout
 
@@ -163,6 +165,31 @@ def test_what_git_was_told_not_to_look_at_is_not_put_back(case: Case) -> None:
 
     asyncio.run(main())
     assert (case.checkout.root / "calc.py").read_text() == "mine = 1\n"
+
+
+def test_a_merge_that_is_killed_in_the_middle_leaves_the_checkout_as_it_was(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, real = case.checkout.root, delivery.user_git
+    before = case.checkout.shape()
+
+    async def killed(*args: str, **more: Any) -> GitResult:
+        if args[0] == "merge":  # what git had done when it was killed
+            (root / "new.txt").write_text("ne")
+            (root / "calc.py").unlink()
+            (root / ".git" / "index.lock").touch()
+            raise asyncio.CancelledError
+        return await real(*args, **more)
+
+    monkeypatch.setattr(delivery, "user_git", killed)
+    with pytest.raises(asyncio.CancelledError):
+        case.deliver()
+    assert case.checkout.git("status", "--porcelain") == ""
+    assert not (root / ".git" / "index.lock").exists()
+    after = case.checkout.shape()
+    for name in ("index", "refs"):  # the one was refreshed just now, the other has the commit's note
+        del before[name], after[name]
+    assert after == before
 
 
 def test_a_git_directory_that_stands_elsewhere_is_delivered_to(case: Case) -> None:
