@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from grpc import aio
 
 from tandem import wire
-from tandem.errors import TandemError
+from tandem.errors import DeadlineExceeded, TandemError
 from tandem.git import git
 from tandem.v1 import worker_pb2 as pb
 
@@ -32,6 +33,7 @@ async def push(git_dir: Path, commit: str, repo_id: str, stub: Any, *, node: str
         TandemError: The worker's Git refused it; the message has Git's words.
     """
     ours, gits = socket.socketpair()
+    end = time.monotonic() + timeout_s
     try:
         carrying = asyncio.create_task(_bridge(ours, stub, repo_id, timeout_s))
         try:
@@ -39,6 +41,8 @@ async def push(git_dir: Path, commit: str, repo_id: str, stub: Any, *, node: str
         except TandemError as error:
             gits.close()
             cause = await _ended(carrying)
+            if time.monotonic() >= end:  # whichever side noticed it first, and whatever it says
+                raise DeadlineExceeded(f"the push to {node} took longer than {timeout_s:g} s") from (cause or error)
             raise (wire.error_in(cause, node) if cause else error) from cause
         finally:
             gits.close()

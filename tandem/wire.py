@@ -417,6 +417,9 @@ async def abort(context: aio.ServicerContext[Any, Any], error: errors.TandemErro
     )
 
 
+_ENDED = "Internal error from Core"  # grpcio's own words where it is to send into a call that has ended
+
+
 def error_in(error: aio.AioRpcError, node: str) -> errors.TandemError:
     """Return our error for what gRPC raised, naming the node where gRPC's own words would not help."""
     trailing = error.trailing_metadata()
@@ -435,5 +438,7 @@ def error_in(error: aio.AioRpcError, node: str) -> errors.TandemError:
             return errors.VersionSkew(f"{node} does not know this call ({details}); upgrade Tandem there")
         case grpc.StatusCode.UNAVAILABLE:
             return errors.Unreachable(f"{node} does not answer: {details}")
+        case grpc.StatusCode.INTERNAL if details == _ENDED:
+            return errors.Unreachable(f"{node} ended the call while it was still told something")
         case _:
             return errors.TandemError(f"{node} failed: {details}")

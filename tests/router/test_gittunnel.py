@@ -215,7 +215,7 @@ def test_many_first_pushes_at_once_make_one_repository(machine: Machine, repo: P
 def test_a_push_that_takes_too_long_is_ended(machine: Machine, repo: Path) -> None:
     async def scenario(node: Node) -> None:
         made = await commit(repo, "100644 blob a.txt")
-        with pytest.raises((DeadlineExceeded, TandemError)):  # of an ended call, gRPC may say only that it cannot send
+        with pytest.raises(DeadlineExceeded):
             await push(repo, made, node, "slow", timeout_s=0.001)
 
     play(machine, scenario)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pytest
 from tandem.errors import BadInput, DeadlineExceeded, NoSandbox, NotFound, Unavailable
 from tandem.types import Adapter, Environment
 from tests.support.trees import Trees, rung
+from tests.support.wheels import wheel
 from worker import sandbox
 from worker.environments import MARK, Environments
 from worker.fence import Fence
@@ -27,23 +26,6 @@ import unittest, shout
 class T(unittest.TestCase):
     def test_it(self): self.assertEqual(shout.loud("a"), "A!")
 """
-
-
-def wheel(folder: Path, name: str = "shout", version: str = "1.0") -> Path:
-    """Write a wheel by hand, and return its folder."""
-    folder.mkdir(exist_ok=True)
-    about = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": "def loud(text):\n    return text.upper() + '!'\n",
-        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    digests = {path: base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()) for path, text in files.items()}
-    record = "".join(f"{path},sha256={digest.decode().rstrip('=')},\n" for path, digest in digests.items())
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        for path, text in {**files, f"{about}/RECORD": record}.items():
-            archive.writestr(path, text)
-    return folder
 
 
 @pytest.fixture
