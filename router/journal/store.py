@@ -10,40 +10,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import math
-import shutil
 import sqlite3
-import sys
-import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from router.journal import formats
+from router.journal import formats, opening
 from router.journal.entries import Entry, Row, RunRow, dump, entry_of, first_link, first_odd, link, standing
-from tandem import disk
-from tandem.errors import BadConfig, BrokenJournal, Conflict, Unavailable
+from tandem.errors import BrokenJournal, Conflict
 from tandem.faults import failpoint
 from tandem.types import Json, RunId
 
-log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_BUSY_MS = 10_000  # another program may look at the file: a backup, a curious person
 _SETTLED = frozenset(("answered", "delivery", "state", "undone"))
-_LINKS_MAX = 1000  # runs whose last link is remembered
-_RUNS = "SELECT run, created_s, stamp, task FROM runs ORDER BY created_s, run"
-_ENTRIES_OF = (
-    "SELECT id, step, ordinal, attempt, kind, question, value, at_s, link FROM entries WHERE run=? ORDER BY id"
-)
+_LINKS_MAX = 64  # runs at work whose last link is remembered
 _NEWEST_OF_KIND = (  # with its run, and the link before it
     "SELECT id, step, ordinal, attempt, kind, question, value, at_s, link, run,"
     " (SELECT link FROM entries b WHERE b.run=e.run AND b.id<e.id ORDER BY b.id DESC LIMIT 1)"
     " FROM entries e WHERE id IN (SELECT max(id) FROM entries WHERE kind=? GROUP BY run)"
 )
-_SIZE_MIN = 512  # bytes of the smallest database there is
 _PAGES_LEFT = 0.25  # share of empty pages from which the file is written anew
 
 
@@ -75,88 +63,14 @@ class Journal:
         return journal
 
     def _connect(self) -> None:
-        mark = self._path.with_name(f"{self._path.name}.made")  # tells an empty file from a new one
-        size = self._path.stat().st_size if self._path.exists() else 0
-        if size == 0 and mark.exists():
-            raise BrokenJournal(
-                f"the journal {self._path} is {'empty' if self._path.exists() else 'gone'}, and there was one; restore it "
-                f"from a backup, or remove {mark} to start anew without the runs it held"
-            )
-        if 0 < size < _SIZE_MIN:  # SQLite takes a part of its first page for an empty database
-            raise self._damaged(BrokenJournal(f"of it, {size} bytes are left"))
-        disk.must_have_room("the journal needs to be written", self._path.parent, 1 << 20)
-        self._path.touch(mode=0o600, exist_ok=True)
-        db = self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        try:
-            _prepare(db)
-            if not int(db.execute("PRAGMA user_version").fetchone()[0]) and not _tables(db):
-                if mark.exists():
-                    raise sqlite3.DatabaseError("its tables are gone")
-                formats.create(db)
-                self._settle()
-            elif (found := db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
-                raise sqlite3.DatabaseError(str(found))
-            elif (kept := formats.bring_up(db, self._path)) is not None:
-                log.info("journal brought up to date", extra={"format": formats.FORMAT, "backup": str(kept)})
-            _must_fit(db)
-            db.execute("BEGIN IMMEDIATE")  # a write that changes nothing: better now than after a model was asked
-            db.execute(f"PRAGMA user_version={formats.FORMAT}")
-            db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if not any(words in str(error) for words in ("malformed", "not a database", "no such")):
-                raise
-            raise self._damaged(error) from error
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second: SQLite's words quote what it found
-            raise self._damaged(error) from error
-        if not mark.exists():
-            mark.touch(mode=0o600)
-            disk.sync_folder(mark.parent)
-
-    def _damaged(self, error: Exception) -> BrokenJournal:
-        """Keep a copy of a damaged journal as it was found, and return the error that says so."""
-        kept = self._path.with_name(f"{self._path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
-        copied = ""
-        with contextlib.suppress(OSError):
-            if not any(self._path.parent.glob(f"{self._path.name}.damaged-*")):
-                shutil.copyfile(self._path, kept)
-                kept.chmod(0o600)
-                copied = f"; a copy of it as it was found is {kept.name}"
-        return BrokenJournal(
-            f"the journal {self._path} is damaged ({error}){copied}; restore it from a backup, or move it and "
-            f"{self._path.name}.made away to start anew"
-        )
+        self._db = opening.connect(self._path)
 
     async def _do(self, work: Callable[[], _T]) -> _T:
         def guarded() -> _T:
-            with self._translated():
+            with opening.translated(self._path):
                 return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
-
-    @contextmanager
-    def _translated(self) -> Generator[None]:
-        """Turn SQLite's and the system's errors into ours."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            words = str(error)
-            if disk.is_full(error) or ("disk I/O" in words and disk.free_bytes(self._path) < 1 << 20):
-                raise disk.full("the journal could not be written", self._path) from error
-            if "locked" in words or "busy" in words:
-                raise Unavailable(
-                    f"another program has held the journal {self._path} for {_BUSY_MS / 1000:g} s; close it and try again"
-                ) from error
-            if "readonly" in words or "unable to open" in words:
-                raise BadConfig(
-                    f"the journal {self._path} may not be written ({words}); change its rights, and those of "
-                    f"{self._path.name}-wal and -shm beside it"
-                ) from error
-            raise BrokenJournal(f"cannot use the journal {self._path}: {error}") from error
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            raise self._damaged(error) from error
-        except OSError as error:
-            found = disk.trouble(error, "the journal could not be written", self._path)
-            raise (found or BrokenJournal(f"cannot use the journal {self._path}: {error}")) from error
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
@@ -170,7 +84,7 @@ class Journal:
             self._connection().execute(
                 "INSERT INTO runs VALUES (?, ?, ?, ?)", (row.run, row.created_s, row.stamp, dump(row.task))
             )
-            self._settle()
+            opening.settle(self._connection())
 
         await self._do(work)
         failpoint("journal.run")
@@ -179,7 +93,7 @@ class Journal:
         """Return every run, oldest first; one whose task cannot be read has None for it."""
 
         def work() -> list[RunRow]:
-            return [_run_row(row) for row in self._connection().execute(_RUNS)]
+            return [_run_row(row) for row in self._connection().execute(opening.RUNS)]
 
         return await self._do(work)
 
@@ -194,7 +108,7 @@ class Journal:
             number = self._next_id()
             self._remember(run, self._insert(run, (number, *row), self._last_link(run)))
             if kind in _SETTLED:
-                self._settle()
+                opening.settle(self._connection())
             return number
 
         number = await self._do(work)
@@ -238,14 +152,6 @@ class Journal:
         if len(self._links) > _LINKS_MAX:
             self._links.pop(next(iter(self._links)))
 
-    def _settle(self) -> None:
-        """Move everything into the database and empty the log, whose older pages would hide newer ones if it broke."""
-        db = self._connection()
-        db.execute("PRAGMA busy_timeout=0")  # whoever reads at the moment is not waited for
-        with contextlib.suppress(sqlite3.OperationalError):  # it is safe in the log; the next one moves it
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-
     async def entries(self, run: RunId) -> list[Entry]:
         """Return what stands of a run, in order; entries that a later `cut` left behind are not in it.
 
@@ -262,7 +168,7 @@ class Journal:
         """
 
         def work() -> list[Entry]:
-            rows = self._connection().execute(_ENTRIES_OF, (run,)).fetchall()
+            rows = self._connection().execute(opening.ENTRIES_OF, (run,)).fetchall()
             odd = first_odd(self._start(run), rows)
             if odd is not None:
                 raise self._altered(run, odd)
@@ -314,7 +220,7 @@ class Journal:
                     raise Conflict(f"run {row.run} is here already; nothing was imported")
                 db.execute("INSERT INTO runs VALUES (?, ?, ?, ?)", (row.run, row.created_s, row.stamp, dump(row.task)))
                 self._copy(row.run, entries)
-            self._settle()
+            opening.settle(self._connection())
 
         await self._do(work)
         failpoint("import.journal")
@@ -382,39 +288,6 @@ class Journal:
 
         await asyncio.get_running_loop().run_in_executor(self._thread, work)
         self._thread.shutdown(wait=False)
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    db.text_factory = _text
-    db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=FULL")
-    db.execute("PRAGMA trusted_schema=OFF")
-    if sys.platform == "darwin":  # fsync is no barrier there
-        db.execute("PRAGMA fullfsync=1")
-        db.execute("PRAGMA checkpoint_fullfsync=1")
-
-
-def _text(raw: bytes) -> str:
-    """Return a column's text; bytes that are none stay as surrogates, and break the chain of their own run alone."""
-    return raw.decode("utf-8", "surrogateescape")
-
-
-def _must_fit(db: sqlite3.Connection) -> None:
-    """See that what is read later can be, and that no entry is without its run.
-
-    Raises:
-        sqlite3.DatabaseError: A letter changed in the schema, or in a run's name: it would be begun anew, as if empty.
-    """
-    for query in (_RUNS, _ENTRIES_OF.replace("?", "''")):
-        db.execute(query).close()
-    lost = db.execute("SELECT run FROM entries WHERE run NOT IN (SELECT run FROM runs) LIMIT 1").fetchone()
-    if lost:
-        raise sqlite3.DatabaseError(f"it has entries of a run {lost[0]!r}, and not the run")
-
-
-def _tables(db: sqlite3.Connection) -> bool:
-    return db.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
 
 
 @contextmanager

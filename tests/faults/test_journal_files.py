@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from router.journal import FORMAT, Journal, store
+from router.journal import FORMAT, Journal, opening
 from tandem.errors import BrokenJournal, Unavailable
 from tandem.types import RunId
 from tests.faults import journals
@@ -111,7 +111,7 @@ def test_a_lock_that_ends_is_waited_out(running: Stack, tmp_path: Path, reached:
 def test_a_lock_that_does_not_end_is_named_and_nothing_is_lost(
     whole: Path, monkeypatch: pytest.MonkeyPatch, reached: Reached
 ) -> None:
-    monkeypatch.setattr(store, "_BUSY_MS", 200)
+    monkeypatch.setattr(opening, "BUSY_MS", 200)
     named = "another program has held the journal .* for 0.2 s; close it and try again"
 
     async def scenario(other: sqlite3.Connection) -> None:

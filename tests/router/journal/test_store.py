@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.journal import Entry, Journal, RunRow, store
+from router.journal import Entry, Journal, RunRow, opening, store
 from router.journal.formats import ENTRIES_REMAIN, ENTRIES_STAY, RUNS_STAY
 from tandem.errors import BadConfig, BrokenJournal, Conflict, DiskFull, TandemError, Unavailable
 from tandem.types import Json, RunId
@@ -258,7 +258,7 @@ def test_a_task_that_is_no_json_reads_as_none_and_hides_no_other_run(path: Path)
 
 
 def test_a_journal_that_another_program_holds_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_BUSY_MS", 50)
+    monkeypatch.setattr(opening, "BUSY_MS", 50)
     other = sqlite3.connect(path, isolation_level=None)
 
     async def scenario(journal: Journal) -> None:
