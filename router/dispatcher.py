@@ -21,7 +21,7 @@ from grpc import aio
 
 from router import gittunnel, placement
 from router.node import Node
-from tandem import wire
+from tandem import channel, wire
 from tandem.errors import DeadlineExceeded, TandemError, Unavailable, Unreachable
 from tandem.faults import failpoint
 from tandem.ports import OnChunk, OnProgress
@@ -149,13 +149,13 @@ class Dispatcher:
         """
         freed: list[Freed] = []
         for node in self._nodes:
-            node.has.clear()  # what was pushed may be gone
+            node.emptied()  # what was pushed may be gone
             try:
                 answer = await node.stub.Collect(wire.collect_out(kept), timeout=_COLLECT_S)
             except aio.AioRpcError as error:
-                raise wire.error_in(error, f"worker {node.name}") from error
+                raise channel.error_in(error, f"worker {node.name}") from error
             finally:
-                node.has.clear()  # and what was pushed meanwhile, too
+                node.emptied()  # and what was pushed meanwhile, too
             freed += wire.freed_in(answer)
         return freed
 
@@ -164,13 +164,13 @@ class Dispatcher:
 
     async def _push(self, node: Node, repo_id: str, commit: CommitId, left_s: float) -> None:
         async with node.pushing[repo_id]:  # of two pushes of one commit at once, Git lets one fail
-            if (repo_id, commit) in node.has:
+            if node.has(repo_id, commit):
                 return
             await gittunnel.push(
                 self._git_dir_of(repo_id), commit, repo_id, node.stub, node=f"worker {node.name}", timeout_s=left_s
             )
             failpoint("push.done")
-            node.has.add((repo_id, commit))
+            node.pushed(repo_id, commit)
 
     async def _insist(
         self,
@@ -226,7 +226,7 @@ async def _call(call: Any, node: Node, request_id: str) -> AsyncGenerator[None]:
     try:
         yield
     except aio.AioRpcError as error:
-        raise wire.error_in(error, f"worker {node.name}") from error
+        raise channel.error_in(error, f"worker {node.name}") from error
     except asyncio.CancelledError:
         with contextlib.suppress(Exception):  # the worker may be gone, which is as good
             async with asyncio.timeout(CANCEL_S):

@@ -16,7 +16,7 @@ from typing import Any
 
 from grpc import aio
 
-from tandem import wire
+from tandem import channel, wire
 from tandem.errors import DeadlineExceeded, TandemError
 from tandem.git import git
 from tandem.v1 import worker_pb2 as pb
@@ -43,7 +43,7 @@ async def push(git_dir: Path, commit: str, repo_id: str, stub: Any, *, node: str
             cause = await _ended(carrying)
             if time.monotonic() >= end:  # whichever side noticed it first, and whatever it says
                 raise DeadlineExceeded(f"the push to {node} took longer than {timeout_s:g} s") from (cause or error)
-            raise (wire.error_in(cause, node) if cause else error) from cause
+            raise (channel.error_in(cause, node) if cause else error) from cause
         finally:
             gits.close()
             carrying.cancel()

@@ -14,13 +14,14 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from tandem import __version__, wire
+from tandem import __version__, channel, wire
 from tandem.errors import Unreachable, VersionSkew
 from tandem.types import NodeInfo
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceStub
 
 DESCRIBE_S = 6.0
+PUSHED_MAX = 512  # commits that are remembered as pushed; a run has some ten
 FRESH_S = 5.0  # how long a node's description is good
 
 
@@ -30,9 +31,9 @@ class Node:
     def __init__(self, address: str, name: str) -> None:
         self.address = address
         self.name = name
-        self.channel = aio.insecure_channel(address, options=wire.CLIENT_OPTIONS)
+        self.channel = aio.insecure_channel(address, options=channel.CLIENT_OPTIONS)
         self.stub: Any = WorkerServiceStub(self.channel)
-        self.has: set[tuple[str, str]] = set()  # (repository, commit) pushed over this connection
+        self._has: dict[tuple[str, str], None] = {}  # (repository, commit) pushed over this connection, oldest first
         self.pushing = defaultdict[str, asyncio.Lock](asyncio.Lock)  # by repository: one push at a time
         self._info: NodeInfo | None = None
         self._asked_at = -FRESH_S
@@ -45,6 +46,20 @@ class Node:
     def known(self) -> NodeInfo | None:
         """Return what the node said a moment ago, or None where it has to be asked."""
         return self._info if time.monotonic() - self._asked_at < FRESH_S else None
+
+    def has(self, repo_id: str, commit: str) -> bool:
+        """Return whether a commit was pushed there lately; where not, pushing it once more does no harm."""
+        return (repo_id, commit) in self._has
+
+    def pushed(self, repo_id: str, commit: str) -> None:
+        """Remember that a commit is there."""
+        self._has[repo_id, commit] = None
+        if len(self._has) > PUSHED_MAX:
+            del self._has[next(iter(self._has))]
+
+    def emptied(self) -> None:
+        """Take nothing for granted any more of what was pushed there."""
+        self._has.clear()
 
     def doubt(self) -> None:
         """Ask the node anew before the next call: its connection broke, and another process may listen there now."""
@@ -68,7 +83,7 @@ class Node:
             self.doubt()  # what it said before is kept, to see whether it was started anew
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise Unreachable(f"worker {self.name} did not say what it is within {DESCRIBE_S:g} s") from error
-            raise wire.error_in(error, f"worker {self.name}") from error
+            raise channel.error_in(error, f"worker {self.name}") from error
         info = wire.node_in(answer)
         if info.protocol != wire.PROTOCOL:  # one that does not look at ours
             self.doubt()
@@ -78,6 +93,6 @@ class Node:
                 f"{'router' if info.protocol > wire.PROTOCOL else f'worker {info.name!r}'}"
             )
         if self._info is not None and self._info.boot_id != info.boot_id:
-            self.has.clear()  # it was started anew, and may have been emptied meanwhile
+            self.emptied()  # it was started anew, and may have been emptied meanwhile
         self.name, self._info, self._asked_at = info.name, info, now
         return info

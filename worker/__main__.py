@@ -19,7 +19,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tandem import __version__
+from tandem import __version__, memory
 from tandem.config import Config, load
 from tandem.entry import APP_ROOT
 from tandem.errors import AlreadyRunning, BadConfig, TandemError
@@ -81,14 +81,14 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
     from grpc_health.v1 import health_pb2, health_pb2_grpc
     from grpc_health.v1._async import HealthServicer
 
-    from tandem import wire
+    from tandem import channel
     from tandem.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
     from worker.servicer import Servicer
 
     _free(socket_file, replace=lifeline)
     fence = Fence.take(state)
     servicer = Servicer(await _offer(config, state, name, fence))
-    server = aio.server(options=wire.SERVER_OPTIONS)
+    server = aio.server(options=channel.SERVER_OPTIONS)
     add_WorkerServiceServicer_to_server(servicer, server)
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)  # pyright: ignore[reportUnknownMemberType] - no types
@@ -98,12 +98,13 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
     await server.start()
     failpoint("worker.ready")
     print(json.dumps({"ready": True, "socket": str(socket_file), "name": name}), flush=True)
-    beating = asyncio.create_task(_beat(fence, leave)) if lifeline else None
+    aside = [asyncio.create_task(memory.keep_small())]
+    aside += [asyncio.create_task(_beat(fence, leave))] if lifeline else []
     try:
         await leave.wait()
     finally:
-        if beating is not None:
-            beating.cancel()
+        for task in aside:
+            task.cancel()
         if not fence.holds:  # the socket at that path is a later worker's by now, and gRPC would remove it
             await servicer.close()
             os._exit(FENCED)

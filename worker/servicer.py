@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from tandem import disk, errors, types, wire
+from tandem import channel, clearing, disk, errors, types, wire
 from tandem.faults import failpoint
 from tandem.ports import OnProgress
 from tandem.v1 import worker_pb2 as pb
@@ -79,7 +79,7 @@ class Servicer(WorkerServiceServicer):
         node = self._offer.node
         if request.protocol != wire.PROTOCOL:
             older = "router" if request.protocol < wire.PROTOCOL else f"worker {node.name!r}"
-            await wire.abort(
+            await channel.abort(
                 context,
                 errors.VersionSkew(
                     f"the router {request.version} speaks protocol {request.protocol} and the worker {node.name!r} "
@@ -176,6 +176,7 @@ class Servicer(WorkerServiceServicer):
             async for piece in gittunnel.serve(folder, first.open.service, received):
                 yield pb.GitResponse(data=piece)
             failpoint("worker.received")
+            await clearing.gather(folder)
 
     async def Cancel(self, request: pb.CancelRequest, context: Any) -> pb.CancelResponse:
         """Stop the work behind a request."""
@@ -197,12 +198,12 @@ class Servicer(WorkerServiceServicer):
             with disk.watched("the worker could not write", self._offer.state):
                 yield
         except errors.TandemError as error:
-            await wire.abort(context, error)
+            await channel.abort(context, error)
         except Exception as error:
             log.exception("call failed unforeseen")
             kind = type(error).__name__
             words = f"the worker met an unforeseen fault: {kind}; its log says more"
-            await wire.abort(context, errors.TandemError(words))
+            await channel.abort(context, errors.TandemError(words))
 
     async def Collect(self, request: pb.CollectRequest, context: Any) -> pb.CollectResponse:
         """Remove what nobody needs."""

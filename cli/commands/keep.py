@@ -74,7 +74,10 @@ def export(run: str, file: str | None, move: bool, as_json: bool) -> None:
 @click.option("--repo", default=".", show_default="this folder", metavar="PATH", help="The same repository, here.")
 @_json
 def take_in(file: str, repo: str, as_json: bool) -> None:
-    """Take in a run that was exported on another machine, for the repository here that it belongs to."""
+    """Take in a run that was exported on another machine, for the repository here that it belongs to.
+
+    What it says was approved there counts as approved here: take in only what you, or somebody you trust, exported.
+    """
     source, folder = _place(file), _place(repo)
     if not _is_file(source):
         raise BadInput(f"there is no file {file!r}; `tandem export RUN` on the other machine writes one")

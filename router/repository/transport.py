@@ -17,7 +17,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from router.repository.objects import Store
-from tandem import disk
+from tandem import clearing, disk
 from tandem.errors import BadRepository, ResourceExhausted, TandemError
 from tandem.git import git, user_git
 from tandem.paths import must_be_writable
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 _FETCH_S = 900.0
 _locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
-PACKS_MAX = 32  # every git looks into each of them; with 235, each took three times as long
 # Constant text, for git hands it to a shell. The path was looked at with the person's own `safe.directory` before.
 _UPLOAD_PACK = (
     "git -c safe.directory='*' -c uploadpack.allowAnySHA1InWant=true -c core.hooksPath=/dev/null"
@@ -117,6 +116,7 @@ async def bring_in(store: Store, root: Path, commit: str) -> None:
     """
     async with one_at_a_time(store.git_dir):
         await _bring_in(store, root, commit)
+        await clearing.gather(store.git_dir)
 
 
 def one_at_a_time(git_dir: Path) -> asyncio.Lock:
@@ -136,8 +136,6 @@ async def _bring_in(store: Store, root: Path, commit: str) -> None:
     if said.returncode != 0:
         raise _refused(store, root, commit, said.stderr)
     await store.run("update-ref", marker, commit)
-    if sum(1 for _ in (store.git_dir / "objects" / "pack").glob("*.pack")) > PACKS_MAX:
-        await store.run("repack", "--geometric=2", "-d", "-q", check=False, timeout_s=_FETCH_S)
     log.info("base fetched", extra={"repo": store.git_dir.name, "commit": commit})
 
 

@@ -21,7 +21,7 @@ from grpc import aio
 
 from router import gittunnel
 from router.node import Node
-from tandem import wire
+from tandem import channel, wire
 from tandem.errors import Unreachable
 from tandem.types import Reply
 from tests.faults.matrix import Reached
@@ -181,7 +181,7 @@ async def asked(node: Node, name: str, persona: str = "coder") -> Reply | None:
         async for response in node.stub.Complete(wire.complete_out(question(name, persona)), timeout=30):
             reply = wire.reply_in(response.reply) if response.HasField("reply") else reply
     except aio.AioRpcError as error:
-        raise wire.error_in(error, "worker desk") from error
+        raise channel.error_in(error, "worker desk") from error
     return reply
 
 

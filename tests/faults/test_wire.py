@@ -25,7 +25,7 @@ import pytest
 from grpc import aio
 
 from router.dispatcher import Dispatcher
-from tandem import wire
+from tandem import channel, wire
 from tandem.errors import DeadlineExceeded, ResourceExhausted, VersionSkew
 from tandem.types import Chunk, Reply
 from tandem.v1 import worker_pb2 as pb
@@ -498,8 +498,8 @@ def test_a_call_that_a_worker_does_not_know_is_a_matter_of_its_version(tmp_path:
 @pytest.mark.row(17)
 def test_fields_of_a_later_version_are_passed_over_and_kept(desk: Desk, tmp_path: Path, reached: Reached) -> None:
     async def asked() -> bytes:
-        async with aio.insecure_channel(f"unix:{desk.machine.socket}") as channel:
-            call: Any = channel.unary_stream("/tandem.v1.WorkerService/Complete")
+        async with aio.insecure_channel(f"unix:{desk.machine.socket}") as line:
+            call: Any = line.unary_stream("/tandem.v1.WorkerService/Complete")
             sent = wire.complete_out(asking("with more")).SerializeToString() + _UNKNOWN
             return b"".join([response async for response in call(sent, timeout=20)])
 
@@ -522,7 +522,7 @@ def test_fields_of_a_later_version_are_passed_over_and_kept(desk: Desk, tmp_path
 
 # --- 18 -------------------------------------------------------------------------------------------------------
 
-_ZEROS = "\0" * (wire.MESSAGE_BYTES_MAX + 1)
+_ZEROS = "\0" * (channel.MESSAGE_BYTES_MAX + 1)
 
 
 @pytest.mark.row(18)
@@ -535,13 +535,13 @@ def test_a_message_over_the_limit_is_refused_by_a_worker_that_lives_on(desk: Des
 
     async def refused(stub_of: Callable[[Any], Any]) -> None:
         unbounded = (("grpc.max_send_message_length", -1),)
-        async with aio.insecure_channel(f"unix:{desk.machine.socket}", options=unbounded) as channel:
+        async with aio.insecure_channel(f"unix:{desk.machine.socket}", options=unbounded) as line:
             with pytest.raises(aio.AioRpcError) as caught:
-                await stub_of(channel)
-            error = wire.error_in(caught.value, "worker desk")
+                await stub_of(line)
+            error = channel.error_in(caught.value, "worker desk")
             assert type(error) is ResourceExhausted
             assert "larger than max" in error.message
-            assert str(wire.MESSAGE_BYTES_MAX) in error.message or how == "bomb"
+            assert str(channel.MESSAGE_BYTES_MAX) in error.message or how == "bomb"
 
     async def scenario() -> None:
         large = wire.complete_out(asking("large")).SerializeToString()

@@ -15,7 +15,7 @@ from grpc import aio
 from router import dispatcher as module
 from router.dispatcher import RETRIES, Dispatcher
 from router.node import Node
-from tandem import wire
+from tandem import channel, wire
 from tandem.errors import (
     BadReply,
     Conflict,
@@ -64,7 +64,7 @@ class Teller(WorkerServiceServicer):
         if isinstance(step, grpc.StatusCode):
             await context.abort(step, "as told")
         if isinstance(step, TandemError):
-            await wire.abort(context, step)
+            await channel.abort(context, step)
         begin = request.resume_offset
         yield wire.chunk_out(Chunk(offset=begin, text=WORDS[begin:until]))
         if until < len(WORDS):
@@ -91,7 +91,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def with_teller(folder: Path, teller: Teller, scenario: Callable[[Dispatcher, Node], Awaitable[None]]) -> None:
     async def main() -> None:
-        server = aio.server(options=wire.SERVER_OPTIONS)
+        server = aio.server(options=channel.SERVER_OPTIONS)
         add_WorkerServiceServicer_to_server(teller, server)
         server.add_insecure_port(f"unix:{folder}/w.sock")
         await server.start()
@@ -215,10 +215,10 @@ def test_a_check_is_asked_again_too_and_pushed_once(tmp_path: Path) -> None:
     )  # fmt: skip
 
     async def scenario(made: Dispatcher, node: Node) -> None:
-        node.has.add(("words-1", "ab" * 20))
+        node.pushed("words-1", "ab" * 20)
         with pytest.raises(Unreachable):
             await made.check(request, lambda stage, message: None)
-        assert node.has == {("words-1", "ab" * 20)}
+        assert node.has("words-1", "ab" * 20)
 
     with_teller(tmp_path, teller, scenario)
     assert len(teller.asked) == RETRIES + 1
@@ -228,10 +228,10 @@ def test_clearing_up_is_asked_for_once_and_what_was_pushed_is_pushed_again(tmp_p
     teller = Teller(GONE)
 
     async def scenario(made: Dispatcher, node: Node) -> None:
-        node.has.add(("words-1", "ab" * 20))
+        node.pushed("words-1", "ab" * 20)
         with pytest.raises(Unreachable, match="worker local does not answer"):
             await made.collect(Kept(repositories={}, environments_s=0))
-        assert node.has == set()
+        assert not node.has("words-1", "ab" * 20)
 
     with_teller(tmp_path, teller, scenario)
     assert len(teller.asked) == 1

@@ -163,12 +163,12 @@ GARBAGE = (
 def test_a_stream_that_is_not_one_is_bad_input(machine: Machine, messages: list[pb.GitRequest], words: str) -> None:
     from grpc import aio
 
-    from tandem import wire
+    from tandem import channel
 
     async def scenario(node: Node) -> None:
         with pytest.raises(aio.AioRpcError) as caught:
             await talk(node, *messages)
-        error = wire.error_in(caught.value, "worker")
+        error = channel.error_in(caught.value, "worker")
         assert isinstance(error, BadInput)
         assert words in error.message
 

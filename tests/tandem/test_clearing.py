@@ -167,3 +167,83 @@ def test_a_dry_run_says_the_same_and_removes_nothing(tmp_path: Path, dry_run: bo
     remove: Callable[[Path], None] = removed.append
     assert clearing.remove_all(paths, remove, dry_run=dry_run) >= 10_000
     assert removed == ([] if dry_run else paths)
+
+
+def gather(bare: Bare) -> bool:
+    return asyncio.run(clearing.gather(bare.path))
+
+
+def packs(bare: Bare) -> int:
+    return len(list(bare.path.glob("objects/pack/*.pack")))
+
+
+def references(bare: Bare, count: int) -> str:
+    made = bare.commit("", "many")
+    bare("update-ref", "--stdin", stdin="".join(f"update refs/tandem/runs/{n}/draft {made}\n" for n in range(count)))
+    return made
+
+
+def loose(bare: Bare) -> int:
+    return sum(path.is_file() for path in (bare.path / "refs").rglob("*"))
+
+
+def test_many_references_lie_in_one_file_and_a_few_as_they_are(bare: Bare) -> None:
+    references(bare, 20)
+    assert (gather(bare), loose(bare)) == (False, 20)
+    made = references(bare, 200)
+    assert (gather(bare), loose(bare)) == (True, 0)
+    names = asyncio.run(clearing.references(bare.path, "refs/tandem/"))
+    assert (len(names), bare("rev-parse", "refs/tandem/runs/7/draft")) == (200, made)
+    bare.clear(*(name.removeprefix("refs/tandem/") for name in names))
+    assert not bare.has(made)
+
+
+def test_many_packs_become_few_and_what_nothing_leads_to_stays(bare: Bare) -> None:
+    kept = [bare.commit("", f"lost {n}") for n in range(3)]
+    for number in range(clearing.PACKS_MAX + 1):
+        commit = bare.commit(f"c{number}", f"text {number}")
+        bare("pack-objects", "-q", "--revs", f"{bare.path}/objects/pack/pack", stdin=f"{commit}\n")
+        bare("prune-packed")
+        kept.append(commit)
+    assert gather(bare)
+    assert packs(bare) == 1
+    assert all(map(bare.has, kept))
+    assert not gather(bare)
+
+
+def test_many_loose_objects_go_into_a_pack(bare: Bare) -> None:
+    blobs = bare("hash-object", "-w", "--stdin-paths", stdin="".join(f"{path}\n" for path in texts(bare.path, 4000)))
+    assert gather(bare)
+    assert (packs(bare), bare("count-objects").split()[0]) == (1, "0")
+    assert all(bare("cat-file", "-t", blob) == "blob" for blob in blobs.splitlines()[:3])
+
+
+def texts(folder: Path, count: int) -> list[Path]:
+    paths = [folder.parent / f"{number}.txt" for number in range(count)]
+    for path in paths:
+        path.write_text(path.name)
+    return paths
+
+
+def test_a_lock_somebody_holds_is_left_and_one_of_a_killed_git_is_not(
+    bare: Bare, caplog: pytest.LogCaptureFixture
+) -> None:
+    references(bare, 300)
+    lock = bare.path / "packed-refs.lock"
+    lock.touch()
+    assert not gather(bare)
+    assert "packed-refs.lock" in str(caplog.records[-1].__dict__["why"])
+    assert (loose(bare), lock.exists()) == (300, True)
+    os.utime(lock, (time.time() - HOUR_S,) * 2)
+    assert gather(bare)
+    assert (loose(bare), lock.exists()) == (0, False)
+
+
+def test_references_go_though_a_killed_git_left_its_lock(bare: Bare) -> None:
+    bare.commit("gone", "gone")
+    bare("pack-refs", "--all")
+    lock = bare.path / "packed-refs.lock"
+    lock.touch()
+    os.utime(lock, (time.time() - HOUR_S,) * 2)
+    bare.clear("gone")
+    assert asyncio.run(clearing.references(bare.path, "refs/")) == []

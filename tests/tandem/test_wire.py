@@ -9,7 +9,7 @@ from grpc import aio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem import errors, types, wire
+from tandem import channel, errors, types, wire
 from tandem.v1 import worker_pb2 as pb
 
 M = TypeVar("M")
@@ -205,7 +205,7 @@ def raised_over_the_wire(error: errors.TandemError | None) -> errors.TandemError
         async def fail(request: bytes, context: Any) -> AsyncIterator[bytes]:
             if error is None:
                 raise ZeroDivisionError
-            await wire.abort(context, error)
+            await channel.abort(context, error)
             yield b""
 
         handler: Any = grpc.unary_stream_rpc_method_handler(fail)  # type: ignore[arg-type] - its types know no async
@@ -214,11 +214,11 @@ def raised_over_the_wire(error: errors.TandemError | None) -> errors.TandemError
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
-            async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                call: Any = channel.unary_stream("/s/m")(b"", timeout=10)
+            async with aio.insecure_channel(f"127.0.0.1:{port}") as line:
+                call: Any = line.unary_stream("/s/m")(b"", timeout=10)
                 with pytest.raises(aio.AioRpcError) as caught:
                     await drained(call)
-                return wire.error_in(caught.value, "worker desk")
+                return channel.error_in(caught.value, "worker desk")
         finally:
             await server.stop(None)
 

@@ -6,7 +6,7 @@ import pytest
 from grpc import aio
 
 from router.node import Node
-from tandem import errors, wire
+from tandem import channel, errors, wire
 from tandem.v1 import worker_pb2 as pb
 from tests.support.machine import LONG, Machine, question
 
@@ -34,7 +34,7 @@ async def refusal(call: Any) -> errors.TandemError:
     """Return our error for a call that must fail."""
     with pytest.raises(aio.AioRpcError) as caught:
         await (read(call) if hasattr(call, "__aiter__") else call)
-    return wire.error_in(caught.value, "worker")
+    return channel.error_in(caught.value, "worker")
 
 
 async def read(call: Any) -> tuple[str, int, pb.Reply]:
@@ -119,9 +119,9 @@ def test_a_field_that_does_not_fit_is_bad_input(machine: Machine, words: str) ->
 @pytest.mark.parametrize("size", [0, 1, 100, 5000])
 def test_bytes_that_are_no_message_do_no_harm(machine: Machine, size: int) -> None:
     async def run() -> None:
-        async with aio.insecure_channel(f"unix:{machine.socket}") as channel:
+        async with aio.insecure_channel(f"unix:{machine.socket}") as line:
             for method in ("Complete", "Check", "Prepare"):
-                call: Any = channel.unary_stream(f"/tandem.v1.WorkerService/{method}")
+                call: Any = line.unary_stream(f"/tandem.v1.WorkerService/{method}")
                 assert await refusal(call(b"\xff" * size, timeout=10))
 
     asyncio.run(run())
@@ -167,8 +167,8 @@ def test_a_health_probe_is_answered(machine: Machine) -> None:
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     async def run() -> None:
-        async with aio.insecure_channel(f"unix:{machine.socket}") as channel:
-            stub: Any = health_pb2_grpc.HealthStub(channel)
+        async with aio.insecure_channel(f"unix:{machine.socket}") as line:
+            stub: Any = health_pb2_grpc.HealthStub(line)
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=""), timeout=10)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
