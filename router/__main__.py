@@ -11,6 +11,7 @@ from pathlib import Path
 from router.feed import Watch
 from router.lifecycle import Options, Router
 from router.tracing import observer
+from tandem import memory
 from tandem.config import load, state_dir
 from tandem.errors import TandemError
 from tandem.paths import private_dir
@@ -52,6 +53,7 @@ def _serve(options: Options) -> int:
 def main() -> int:
     """Run a router and return its exit status."""
     arguments = _arguments()
+    memory.stay_compact()
     try:
         state = arguments.state.absolute() if arguments.state else state_dir()
         options = Options(

@@ -14,30 +14,27 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from router import execution, holds
-from router.accept import task_in
 from router.feed import Feed, Watch
 from router.holds import Hold
-from router.journal import Entry, Journal, RunRow
+from router.journal import Entry, Journal
 from router.queue import Waiting, choose, ordered
 from router.recorder import RunRecorder, to_the_end
 from router.repository import OwnRepository
+from router.roster import ODD, Roster, cannot_be_read
 from router.summary import RunInfo, facts_of, open_question, rehearsed
 from tandem import disk
 from tandem.config import Config
 from tandem.errors import BrokenJournal, DeadlineExceeded, NotFound, TandemError
 from tandem.events import EventKind
-from tandem.types import ENDED, CommitId, Json, RunId, RunState, Task
+from tandem.types import ENDED, Json, RunId
 
 log = logging.getLogger(__name__)
 _SIGNS = frozenset(("call.tokens", "check.progress"))  # somebody works for the run at this moment
 CANCEL_S = 10.0  # longest wait for a run to let go
 FEEDS = 32  # of runs that ended, kept for who comes late; a run has some 80 events, of half a kilobyte each
-_LONG = frozenset(("assessment", "plan", "document", "findings", "report"))  # facts that are read from the journal
-_STATES = frozenset(get_args(RunState))
-_DAMAGED = Task(text="(this run cannot be read)", repo="", base=CommitId(""), target="")
 
 
 class Engine:
@@ -46,11 +43,12 @@ class Engine:
     def __init__(
         self, config: Config, state: Path, journal: Journal, ports: execution.Ports, watch: Watch | None = None
     ) -> None:
-        self.infos: dict[RunId, RunInfo] = {}
         self.state = state
         self.journal = journal
+        self.roster = Roster(journal)
         self.ports = ports
         self._feeds: dict[RunId, Feed] = {}
+        self._numbered = 0  # the highest number of an event that was dropped
         self._watch = watch
         # `full` is its bound; what was accepted must find its place again after a restart, however many there are
         self._queue: dict[RunId, Waiting] = {}
@@ -60,51 +58,33 @@ class Engine:
 
     async def start(self) -> None:
         """Read what the journal knows, and go on with every run that was under way."""
-        states = await self.journal.last_of_kind("state")
-        for row in await self.journal.runs():
-            info = self.infos[row.run] = RunInfo(run=row.run, task=_DAMAGED, created_s=row.created_s)
-            try:
-                await self._restore(info, row.task, states.get(row.run))
-            except BrokenJournal as error:  # one run's lines; the others have nothing to do with them
-                log.error("run cannot be read", extra={"run_id": info.run, "why": error.message})
-                _apply(info, {"state": "failed", "message": error.message, "class": type(error).__name__})
+        for info in await self.roster.read_all():
+            await self._take_up(info)
         self._fill()
 
-    async def restore(self, row: RunRow) -> RunInfo:
+    async def restore(self, run: RunId) -> RunInfo:
         """Take up a run that the journal has got from elsewhere, and return it."""
-        states = await self.journal.last_of_kind("state")
-        info = self.infos[row.run] = RunInfo(run=row.run, task=_DAMAGED, created_s=row.created_s)
-        await self._restore(info, row.task, states.get(row.run))
+        info = await self.roster.find(run)
+        await self._take_up(info)
         self._fill()
         return info
 
-    async def _restore(self, info: RunInfo, task: Json, state: Json | BrokenJournal) -> None:
-        """Read a run out of the journal, and queue it where it was under way.
-
-        Raises:
-            BrokenJournal: Its lines are not what was recorded.
-        """
-        if isinstance(state, BrokenJournal):
-            raise state
-        try:
-            info.task = task_in(task)
-            _apply(info, cast("dict[str, Any]", state or {"state": "queued"}))
-            if info.state not in _STATES:
-                raise ValueError(info.state)
-            if info.state == "waiting":
-                info.question = open_question(await self.journal.entries(info.run))
-        except (
-            AttributeError,
-            IndexError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ) as error:  # chained, and yet of another form
-            words = f"what is recorded of run {info.run} cannot be read; `tandem gc --run {info.run}` removes it"
-            raise BrokenJournal(words) from error
+    async def _take_up(self, info: RunInfo) -> None:
+        """Have a run that was read out of the journal wait for its turn or its answer, where it was under way."""
+        if info.state == "waiting":
+            await self._ask_again(info)
         if not info.over and info.question is None:
             info.state = "queued"
             self._wait(info)
+        self.roster.settle(info)
+
+    async def _ask_again(self, info: RunInfo) -> None:
+        try:
+            info.question = open_question(await self.journal.entries(info.run))
+        except BrokenJournal as error:
+            cannot_be_read(info, error)
+        except ODD:
+            cannot_be_read(info)
 
     async def close(self) -> None:
         """Stop all work where it stands; the next router goes on with it."""
@@ -126,17 +106,14 @@ class Engine:
     def tell_all(self, text: str) -> None:
         """Tell whoever watches a run at work."""
         for run in self._active:
-            self.feed(run).emit("note", {"text": text, "level": "warning"})
+            if info := self.roster.known(run):
+                self.feed(info).emit("note", {"text": text, "level": "warning"})
 
     def drop(self) -> None:
-        """Forget the events of runs that are no more, and of those that ended and nobody watches all but the newest."""
-        over = [run for run, feed in self._feeds.items() if feed.ended and not feed.watched and self._is_done(run)]
-        for run in [*(run for run in self._feeds if run not in self.infos), *over[:-FEEDS]]:
-            self._feeds.pop(run, None)
-
-    def _is_done(self, run_id: RunId) -> bool:
-        """Return whether a run ended and cannot be gone on with: a number of one of its events is of no use any more."""
-        return run_id not in self.infos or self.infos[run_id].state not in ("failed", "cancelled")
+        """Forget the events of runs that ended and nobody watches, of all but the newest."""
+        over = [run for run, feed in self._feeds.items() if feed.ended and not feed.watched and run not in self._active]
+        for run in over[:-FEEDS]:
+            self._numbered = max(self._numbered, self._feeds.pop(run).last)
 
     def before(self, run_id: RunId) -> int | None:
         """Return how many runs go first, None where a run does not wait for its turn."""
@@ -150,12 +127,13 @@ class Engine:
         """Return whether anybody watches a run."""
         return any(feed.watched for feed in self._feeds.values())
 
-    def feed(self, run_id: RunId) -> Feed:
+    def feed(self, info: RunInfo) -> Feed:
         """Return a run's events, beginning with where it stands."""
-        if run_id not in self._feeds:
-            feed = self._feeds[run_id] = Feed(run_id, self._watch)
-            _tell(self.infos[run_id], feed)
-        return self._feeds[run_id]
+        if info.run not in self._feeds:
+            # after all that was dropped: whoever saw some of those and comes back misses none of these
+            feed = self._feeds[info.run] = Feed(info.run, self._watch, self._numbered)
+            _tell(info, feed)
+        return self._feeds[info.run]
 
     async def repository(self, info: RunInfo) -> OwnRepository:
         """Return Tandem's own repository for a run."""
@@ -169,8 +147,8 @@ class Engine:
             if not settled:
                 raise
             log.warning("state was not recorded", extra={"run_id": info.run, "why": error.message})
-            _apply(info, {"state": "queued", "active_s": info.active_s})
-            _tell(info, self.feed(info.run))
+            self._change(info, {"state": "queued", "active_s": info.active_s})
+            _tell(info, self.feed(info))
         self._wait(info)
         self._fill()
         if self.before(info.run) is not None:
@@ -192,7 +170,7 @@ class Engine:
         Raises:
             NotFound: The run was cleared away meanwhile.
         """
-        if self.infos.get(info.run) is not info:
+        if not self.roster.is_here(info):
             raise NotFound(f"run {info.run} was cleared away")
         value = {"active_s": info.active_s, **change}
         if value["state"] in ENDED:
@@ -200,8 +178,12 @@ class Engine:
         await self.journal.append(
             info.run, step="", ordinal=0, attempt=1, kind="state", question="", value=value, at_s=time.time()
         )
-        _apply(info, value)
-        _tell(info, self.feed(info.run))
+        self._change(info, value)
+        _tell(info, self.feed(info))
+
+    def _change(self, info: RunInfo, value: Mapping[str, Any]) -> None:
+        info.become(value)
+        self.roster.settle(info)
 
     def _wait(self, info: RunInfo) -> None:
         self._queue[info.run] = Waiting(
@@ -215,15 +197,16 @@ class Engine:
     def _fill(self) -> None:
         """Give free places to those whose turn it is."""
         while not self._closing and len(self._active) < self._limits.active_runs:
-            at_work = [self.infos[run].task.repo for run in self._active]
+            at_work = [info.task.repo for run in self._active if (info := self.roster.known(run))]
             per_repo, ageing_s = self._limits.repo_runs, self._limits.ageing_s
             free = {run: waiting for run, waiting in self._queue.items() if run not in self._active}
             chosen = choose(free.values(), at_work, time.monotonic(), per_repo=per_repo, ageing_s=ageing_s)
             if chosen is None:
                 return
             del self._queue[chosen.run]
-            if self.infos[chosen.run].state == "queued":  # else it was cancelled meanwhile
-                task = self._active[chosen.run] = asyncio.create_task(self._execute(self.infos[chosen.run]))
+            info = self.roster.known(chosen.run)
+            if info is not None and info.state == "queued":  # else it was cancelled meanwhile
+                task = self._active[chosen.run] = asyncio.create_task(self._execute(info))
                 task.add_done_callback(functools.partial(self._left, chosen.run))
 
     def _tell_places(self) -> None:
@@ -242,7 +225,7 @@ class Engine:
 
     async def _execute(self, info: RunInfo) -> None:
         """Work on a run until it ends or waits, and record which. Only closing leaves it as it stands."""
-        feed = self.feed(info.run)
+        feed = self.feed(info)
         try:
             change = await self._patiently(info, feed)
         except asyncio.CancelledError:
@@ -260,7 +243,7 @@ class Engine:
             await to_the_end(self._conclude(info, change))
         except TandemError as error:  # nobody may take the run for one that works
             log.error("run's end could not be recorded", extra={"run_id": info.run, "why": error.message})
-            _apply(info, {"state": "failed", "message": error.message, "class": type(error).__name__})
+            self._change(info, {"state": "failed", "message": error.message, "class": type(error).__name__})
             _tell(info, feed)
 
     async def _patiently(self, info: RunInfo, feed: Feed) -> dict[str, Any]:
@@ -340,20 +323,6 @@ class Engine:
             info.active_s += time.monotonic() - started
         info.facts = facts_of(ending.state)
         return {"state": "waiting"} if ending.waiting else dict(ending.outcome)
-
-
-def _apply(info: RunInfo, value: Mapping[str, Any]) -> None:
-    info.state = value["state"]
-    info.message = value.get("message", "")
-    info.error = value.get("class", "")
-    info.commit = value.get("commit")
-    info.branch = value.get("branch", "")
-    info.verdict = value.get("verdict")
-    info.active_s = value.get("active_s", 0.0)
-    info.moved = bool(value.get("moved"))
-    info.ended_s = value.get("ended_s")
-    facts = value.get("facts") or info.facts
-    info.facts = {key: facts[key] for key in facts.keys() - _LONG} if info.over else facts
 
 
 def _tell(info: RunInfo, feed: Feed) -> None:

@@ -21,16 +21,21 @@ BEHIND = 500  # events a watcher may be behind
 
 
 class Feed:
-    """The events of one run in this process."""
+    """The events of one run in this process, numbered from `after` + 1 on."""
 
-    def __init__(self, run_id: RunId, watch: Watch | None = None) -> None:
+    def __init__(self, run_id: RunId, watch: Watch | None = None, after: int = 0) -> None:
         self._run_id = run_id
         self._watch = watch
         self._ring: deque[RunEvent] = deque(maxlen=RING)
         self._watchers: set[asyncio.Queue[RunEvent | None]] = set()
         self._told: set[tuple[str, str]] = set()
-        self._seq = 0
+        self._seq = after
         self.ended = False
+
+    @property
+    def last(self) -> int:
+        """Return the number of the newest event."""
+        return self._seq
 
     @property
     def watched(self) -> bool:

@@ -6,8 +6,8 @@ for. Time it waits is not counted as work.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Literal, cast
+from dataclasses import dataclass
+from typing import Literal
 
 from tandem.errors import DiskFull, TandemError, Unreachable
 from tandem.types import Json
@@ -24,9 +24,9 @@ class Hold:
     text: str
     since_s: float
 
-    def told(self) -> Json:
+    def told(self) -> dict[str, Json]:
         """Return it as plain JSON."""
-        return cast("Json", asdict(self))
+        return {"kind": self.kind, "text": self.text, "since_s": self.since_s}
 
 
 def kind_of(error: TandemError) -> HoldKind | None:

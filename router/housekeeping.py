@@ -12,11 +12,11 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from router.journal import Journal
 from router.repository import OwnRepository, one_at_a_time, repo_id_of
+from router.roster import Roster
 from router.summary import RunInfo
 from tandem import clearing
 from tandem.config import KeepConfig
@@ -49,12 +49,11 @@ def must_be_over(info: RunInfo) -> None:
 
 
 class Housekeeping:
-    """Clears up after the runs of one router. `infos` are all of them, and lose those that are forgotten."""
+    """Clears up after the runs of one router."""
 
-    def __init__(self, state: Path, journal: Journal, infos: dict[RunId, RunInfo], keep: KeepConfig) -> None:
+    def __init__(self, state: Path, roster: Roster, keep: KeepConfig) -> None:
         self._state = state
-        self._journal = journal
-        self._infos = infos
+        self._roster = roster
         self._keep = keep
         self.lock = asyncio.Lock()  # one clearing at a time
 
@@ -79,18 +78,20 @@ class Housekeeping:
         """
         before_s = time.time() - (_TICK_S if idle else clearing.YOUNG_S)
         async with self.lock:
-            for info in [self._infos[run] for run in runs if run in self._infos]:
-                must_be_over(info)  # it may have been resumed while another clearing was under way
+            there = await self._roster.read_all()
+            for info in there:
+                if info.run in runs:
+                    must_be_over(info)  # it may have been resumed while another clearing was under way
             age = self._keep.runs_days if days is None else days
-            gone = list(dict.fromkeys([*runs, *due(self._infos.values(), time.time(), age)]))
+            gone = list(dict.fromkeys([*runs, *due(there, time.time(), age)]))
             aside = frozenset(gone) if dry_run else frozenset[RunId]()  # else they are forgotten, or here once more
             freed = [await self._forget(gone, dry_run=dry_run)]
             troubles: list[str] = []
             freed += await self._repositories(aside, before_s, troubles, dry_run=dry_run)
             failpoint("gc.references")
-            freed += await asyncio.to_thread(self._files, aside, days, dry_run=dry_run)
+            freed += await self._files(aside, days, dry_run=dry_run)
             try:
-                freed += await collect(self._kept(aside, days, dry_run=dry_run))
+                freed += await collect(self._kept(await self._left(aside), days, dry_run=dry_run))
             except TandemError as error:
                 troubles.append(f"nothing was cleared on the workers: {error.message}")
             if not dry_run:
@@ -99,24 +100,16 @@ class Housekeeping:
             log.info("cleared up", extra={"dry_run": dry_run, "bytes": sum(one.size_bytes for one in found)})
             return found, troubles
 
-    def _left(self, aside: Collection[RunId]) -> list[RunInfo]:
+    async def _left(self, aside: Collection[RunId]) -> list[RunInfo]:
         """Return the runs there are at this moment."""
-        return [info for run, info in dict(self._infos).items() if run not in aside]
+        return [info for info in await self._roster.read_all() if info.run not in aside]
 
     async def _forget(self, gone: Sequence[RunId], *, dry_run: bool) -> Freed:
         if dry_run or not gone:
-            size = await self._journal.size_of(gone)
-        else:
-            known = {
-                run: self._infos.pop(run) for run in gone if run in self._infos
-            }  # nobody goes on with one meanwhile
-            try:
-                size = await self._journal.forget(gone)
-            except BaseException:
-                self._infos.update(known)
-                raise
-            failpoint("gc.journal")
-        return Freed(what="runs", count=len(gone), size_bytes=size)
+            return Freed(what="runs", count=len(gone), size_bytes=await self._roster.size_of(gone))
+        count, size = await self._roster.forget(gone)
+        failpoint("gc.journal")
+        return Freed(what="runs", count=count, size_bytes=size)
 
     async def _repositories(
         self, aside: Collection[RunId], before_s: float, troubles: list[str], *, dry_run: bool
@@ -127,7 +120,7 @@ class Housekeeping:
         for folder in sorted((self._state / "git").glob("*.git")):
             async with one_at_a_time(folder):  # else a run that begins now is told that objects are there which then go
                 names, trouble = await _names(folder)
-                left = self._left(aside)  # after the names: a run is known before it has any
+                left = await self._left(aside)  # after the names: a run is known before it has any
                 stale = _stale(names, left)
                 unread = trouble and (folder / "HEAD").exists()  # where that is gone, there is nothing to read
                 if not unread and not _needed(folder, names, stale, left):
@@ -153,11 +146,17 @@ class Housekeeping:
         place.parent.mkdir(mode=0o700, exist_ok=True)
         return folder.rename(place)
 
-    def _files(self, aside: Collection[RunId], days: float | None, *, dry_run: bool) -> list[Freed]:
-        now_s = time.time()
+    async def _files(self, aside: Collection[RunId], days: float | None, *, dry_run: bool) -> list[Freed]:
         records = sorted((self._state / "flight").glob("*.jsonl"))
         # after the records: a run is known before its own is
-        left = {str(info.run): info.over for info in self._left(aside)}
+        left = {str(info.run): info.over for info in await self._left(aside)}
+        return await asyncio.to_thread(self._remove_files, records, left, days, dry_run=dry_run)
+
+    def _remove_files(
+        self, records: Sequence[Path], left: Mapping[str, bool], days: float | None, *, dry_run: bool
+    ) -> list[Freed]:
+        """Remove what files no run needs; `left` says of each run whether it is over. Blocking."""
+        now_s = time.time()
         orphans = [path for path in records if path.stem not in left]
         old = clearing.older_than(records, (self._keep.calls_days if days is None else days) * DAY_S, now_s)
         stale = [path for path in dict.fromkeys([*orphans, *old]) if left.get(path.stem, True)]
@@ -170,9 +169,9 @@ class Housekeeping:
             for what, paths in (("records of calls", stale), ("copies of the journal", aged), ("leftovers", leftovers))
         ]
 
-    def _kept(self, aside: Collection[RunId], days: float | None, *, dry_run: bool) -> Kept:
+    def _kept(self, left: Iterable[RunInfo], days: float | None, *, dry_run: bool) -> Kept:
         bases: dict[str, set[CommitId]] = {}
-        for info in self._left(aside):
+        for info in left:
             bases.setdefault(_repo_id(info), set()).add(info.task.base)
         age_days = self._keep.environments_days if days is None else days
         return Kept(

@@ -25,7 +25,7 @@ from router.api.service import Gate, Service
 from router.feed import Watch
 from router.local_worker import LocalWorker
 from router.lock import StateLock
-from tandem import __version__, memory
+from tandem import __version__
 from tandem.config import Config
 from tandem.errors import TandemError
 from tandem.paths import private_dir, socket_path
@@ -102,11 +102,10 @@ class Router:
         worker = asyncio.create_task(self._worker.run())
         opening = asyncio.create_task(self._open())
         watching = asyncio.create_task(self._leave_when_idle())
-        tidying = asyncio.create_task(memory.keep_small())
         try:
             yield
         finally:
-            await _cancelled(watching, opening, tidying)
+            await _cancelled(watching, opening)
             await self._close_runs()
             await _cancelled(worker)
 

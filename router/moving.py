@@ -63,13 +63,13 @@ async def export(engine: Engine, info: RunInfo, file: Path, *, move: bool) -> di
 
 
 async def _archive(engine: Engine, info: RunInfo) -> Archive:
-    row = next((row for row in await engine.journal.runs() if row.run == info.run), None)
-    if row is None:
+    found = await engine.journal.run_with(info.run, "state")
+    if found is None:
         raise BrokenJournal(f"the journal has no run {info.run}")
     repo = await engine.repository(info)
     references = await repo.references(info.run)
     return Archive(
-        row=row,
+        row=found[0],
         state=info.state,
         moved=info.moved,
         references=references,
@@ -151,7 +151,7 @@ async def take_in(engine: Engine, file: Path, repo: str) -> RunInfo:
     """
     found = archive.read(await asyncio.to_thread(_bytes, file))
     run, task = found.row.run, _task(found.row.task)
-    if run in engine.infos:
+    if run in await engine.journal.ids():
         raise Conflict(f"run {run} is here already; nothing was imported")
     if found.state in ("queued", "running", "waiting") and not found.moved:
         raise Conflict(f"run {run} may still go on where it comes from; export it there with --move")
@@ -165,7 +165,7 @@ async def take_in(engine: Engine, file: Path, repo: str) -> RunInfo:
     carried = cast("dict[str, Any]", found.row.task)
     row = replace(found.row, task=cast("Json", {**carried, "repo": str(checkout.root)}))
     await engine.journal.adopt(row, entries)
-    info = await engine.restore(row)
+    info = await engine.restore(run)
     if info.state in _MAY_GO_ON and not found.moved:
         message = f"it may go on where it comes from; `tandem export --move` there, to go on here ({info.message})"
         await engine.set_state(info, state=info.state, message=message, moved=True)

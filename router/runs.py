@@ -36,7 +36,6 @@ from router.repository import OwnRepository
 from router.summary import RunInfo, detail, summary
 from tandem.config import Config
 from tandem.errors import (
-    BadInput,
     BadReply,
     BrokenJournal,
     Conflict,
@@ -68,7 +67,7 @@ class Runs:
         self._ports = engine.ports
         self._nodes = nodes
         self._orders: WeakValueDictionary[RunId, asyncio.Lock] = WeakValueDictionary()
-        self._housekeeping = Housekeeping(engine.state, engine.journal, engine.infos, config.keep)
+        self._housekeeping = Housekeeping(engine.state, engine.roster, config.keep)
         self._awake = Awake(lambda: config.router.keep_awake and engine.at_work, self._woke)
         self._tasks = [asyncio.create_task(self._keep_clear()), asyncio.create_task(self._awake.run())]
 
@@ -114,7 +113,7 @@ class Runs:
     @property
     def busy(self) -> bool:
         """Return whether any run works, waits in the queue or waits for a person, or anybody watches."""
-        return self._engine.watched or any(not info.over for info in self._engine.infos.values())
+        return self._engine.watched or any(not info.over for info in self._engine.roster.kept)
 
     async def submit(self, body: Mapping[str, Any]) -> dict[str, Json]:
         """Accept a task and return its summary. When this returns, the run survives anything."""
@@ -127,21 +126,22 @@ class Runs:
         stamp = f"{WORKFLOW_VERSION}.{personas.stamp(self._ports.personas)}"
         row = RunRow(run=info.run, created_s=info.created_s, stamp=stamp, task=cast("Json", asdict(task)))
         await self._journal.add_run(row)
-        self._engine.infos[info.run] = info
+        info = self._engine.roster.known(info.run) or info  # whoever asked for `latest` may have read it already
+        self._engine.roster.settle(info)
         await self._engine.enqueue(info, settled=True)
         log.info("run accepted", extra={"run_id": info.run, "language": task.language, "deliver": task.deliver})
         return {**self._summary(info), "notes": list(checkout.notes), "language": task.language}
 
     async def list_runs(self) -> list[dict[str, Json]]:
         """Return all runs, newest first."""
-        return [self._summary(info) for info in sorted(self._engine.infos.values(), key=lambda i: -i.created_s)]
+        return [self._summary(info) for info in reversed(await self._engine.roster.read_all())]
 
     def _summary(self, info: RunInfo) -> dict[str, Json]:
         return summary(info, self._engine.before(info.run))
 
     async def get(self, run_id: RunId) -> dict[str, Json]:
         """Return everything about a run."""
-        info = self._info(run_id)
+        info = await self._engine.roster.find(run_id)
         entries = await self._journal.entries(run_id)
         try:
             return detail(info, entries)
@@ -151,7 +151,7 @@ class Runs:
 
     async def diff(self, run_id: RunId) -> bytes:
         """Return the diff under decision, or the delivered one."""
-        info = self._info(run_id)
+        info = await self._engine.roster.find(run_id)
         product, base = info.facts.get("product"), info.facts.get("base") or info.task.base
         if not product:
             raise NotFound(f"run {run_id} has no proven change yet; its state is {info.state!r}")
@@ -161,7 +161,7 @@ class Runs:
     async def calls(self, run_id: RunId) -> bytes:
         """Return what was said to models in a run, one JSON object a line; empty where nothing was kept."""
         state = self._engine.state
-        self._info(run_id)
+        await self._engine.roster.find(run_id)
         rows = await asyncio.to_thread(
             lambda: [json.dumps(row, ensure_ascii=False) for row in flight.calls(state, run_id)]
         )
@@ -170,19 +170,19 @@ class Runs:
     async def decide(self, run_id: RunId, decision: Decision) -> dict[str, Json]:
         """Record a person's answer, once, and go on with the run."""
         async with self._one_at_a_time(run_id):
-            info = self._info(run_id)
+            info = await self._engine.roster.find(run_id)
             entries = await self._journal.entries(run_id)
             earlier = [decision_in(e.value) for e in entries if e.kind == "answered" and e.step == decision.question]
             question = info.question if info.state == "waiting" else None
             if is_new(question, decision, earlier[-1] if earlier else None):
-                recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
+                recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(info).emit)
                 info.question = None  # before the wait, so that a second answer at the same moment finds none
                 try:
                     await recorder.answered(decision)
                 except BaseException:
                     info.question = question
                     raise
-                self._engine.feed(run_id).emit(
+                self._engine.feed(info).emit(
                     "answer", {"question": decision.question, "choice": decision.choice, "by": decision.by}
                 )
             elif question is None or question.id != decision.question:
@@ -194,14 +194,14 @@ class Runs:
     async def cancel(self, run_id: RunId) -> dict[str, Json]:
         """Stop a run. What it has is kept; `resume` goes on with it."""
         async with self._one_at_a_time(run_id):
-            info = self._info(run_id)
+            info = await self._engine.roster.find(run_id)
             await self._engine.cancel(info)
             return summary(info)
 
     async def resume(self, run_id: RunId) -> dict[str, Json]:
         """Go on with a run that failed or was cancelled."""
         async with self._one_at_a_time(run_id):
-            info = self._info(run_id)
+            info = await self._engine.roster.find(run_id)
             if info.state in ("queued", "running", "waiting"):
                 return summary(info)
             if info.moved:
@@ -211,7 +211,7 @@ class Runs:
             if info.error in _WORTH_ASKING_ANEW:
                 entries = await self._journal.entries(run_id)
                 if not cut_since_it_stopped(entries):  # by a router that was killed just after
-                    recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
+                    recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(info).emit)
                     await recorder.forget_last_step()
             info.active_s = 0.0  # a person who says "go on" grants the time anew
             await self._engine.enqueue(info)
@@ -219,7 +219,7 @@ class Runs:
 
     async def replay(self, run_id: RunId) -> dict[str, Json]:
         """Run the graph offline over the journal, and compare what comes out."""
-        info = self._info(run_id)
+        info = await self._engine.roster.find(run_id)
         if not info.over and info.state != "waiting":
             raise Conflict(f"run {run_id} is {info.state}; replay it when it has stopped")
         entries = await self._journal.entries(run_id)
@@ -247,11 +247,11 @@ class Runs:
     async def undo(self, run_id: RunId) -> dict[str, Json]:
         """Revert a merged run with a commit of its own; once."""
         async with self._one_at_a_time(run_id):
-            info = self._info(run_id)
+            info = await self._engine.roster.find(run_id)
             if info.state != "merged" or not info.commit:
                 raise Conflict(f"run {run_id} is {info.state}; only a merged run can be undone")
             entries = await self._journal.entries(run_id)
-            recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(run_id).emit)
+            recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(info).emit)
             repo, commit, branch = (
                 await self._engine.repository(info),
                 CommitId(info.commit),
@@ -280,14 +280,14 @@ class Runs:
 
     async def subscribe(self, run_id: RunId, after: int) -> AsyncIterator[RunEvent]:
         """Yield a run's events after `after`; ends when the run does."""
-        self._info(run_id)
-        async for event in self._engine.feed(run_id).subscribe(after):
+        info = await self._engine.roster.find(run_id)
+        async for event in self._engine.feed(info).subscribe(after):
             yield event
 
     async def export(self, run_id: RunId, file: str, *, move: bool) -> dict[str, Json]:
         """Write a run into a file; with `move` it goes on only where it is taken in."""
         async with self._one_at_a_time(run_id):
-            return await moving.export(self._engine, self._info(run_id), Path(file), move=move)
+            return await moving.export(self._engine, await self._engine.roster.find(run_id), Path(file), move=move)
 
     async def take_in(self, file: str, repo: str) -> dict[str, Json]:
         """Take a run in from a file and return its summary."""
@@ -296,9 +296,9 @@ class Runs:
 
     async def clear(self, *, run: str, days: float | None, dry_run: bool) -> dict[str, Json]:
         """Clear away what is old, and `run` whatever its age ("" for none); return what that freed."""
-        named = [self.resolve(run)] if run else []
+        named = [await self.resolve(run)] if run else []
         for run_id in named:
-            must_be_over(self._info(run_id))
+            must_be_over(await self._engine.roster.find(run_id))
         freed, troubles = await self._housekeeping.clear(
             self._nodes.collect, runs=named, days=days, dry_run=dry_run, idle=not self._engine.at_work
         )
@@ -321,45 +321,32 @@ class Runs:
         self._nodes.doubt()
         self._engine.tell_all(f"nothing moved for {gap_s:.0f} s: this machine slept, or was stopped; going on")
 
-    async def status(self) -> dict[str, Json]:
-        """Return what this router has and does."""
-        states = [info.state for info in self._engine.infos.values()]
+    async def standing(self) -> dict[str, Json]:
+        """Return how many runs there are, and what those at work wait for."""
+        kept = self._engine.roster.kept
+        states = [info.state for info in kept]
         counts: dict[str, Json] = {
             "active": states.count("running"),
             "queued": states.count("queued"),
             "waiting": states.count("waiting"),
-            "all": len(states),
+            "all": len(await self._journal.ids()),
         }
+        holds: list[Json] = [{"run": info.run, **info.hold.told()} for info in kept if info.hold]
+        return {"runs": counts, "holds": holds}
+
+    async def status(self) -> dict[str, Json]:
+        """Return what this router works with, as the nodes say at this moment."""
         nodes = [cast("Json", asdict(node)) for node in await self._nodes.describe()]
         models: dict[str, Json] = {"router": self._config.models.router, "worker": self._config.models.worker}
-        return {"runs": counts, "models": models, "nodes": nodes, "awake": self._awake.held}
+        return {"models": models, "nodes": nodes, "awake": self._awake.held}
 
-    def resolve(self, prefix: str) -> RunId:
-        """Return the run that `prefix`, or `latest`, means.
-
-        Raises:
-            NotFound: No run begins so.
-            BadInput: More than one does.
-        """
-        newest = sorted(self._engine.infos.values(), key=lambda i: -i.created_s)
-        if prefix == "latest" and newest:
-            return newest[0].run
-        found = [
-            info.run for info in newest if info.run.startswith(prefix) or info.run.split("-")[-1].startswith(prefix)
-        ]
-        exact = [run for run in found if run == prefix]
-        if exact or len(found) == 1:
-            return (exact or found)[0]
-        if not found:
-            raise NotFound(f"there is no run {prefix!r}; `tandem runs` lists them")
-        raise BadInput(f"{prefix!r} fits {len(found)} runs ({', '.join(found[:4])}); type more of it")
+    async def resolve(self, prefix: str) -> RunId:
+        """Return the run that `prefix`, or `latest`, means; raises as `Roster.resolve` does."""
+        return await self._engine.roster.resolve(prefix)
 
     def _one_at_a_time(self, run_id: RunId) -> asyncio.Lock:
         """Return what keeps two orders about one run apart: each looks at what the other has done."""
         return self._orders.setdefault(run_id, asyncio.Lock())
-
-    def _info(self, run_id: RunId) -> RunInfo:
-        return self._engine.infos[run_id]
 
 
 def _refuse_secrets(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -10,8 +10,10 @@ from router.holds import Hold
 from router.journal import Entry
 from tandem.types import ENDED, Json, Question, RunId, RunState, Task
 
+_LONG = frozenset(("assessment", "plan", "document", "findings", "report"))  # facts that are read from the journal
 
-@dataclass(slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True, weakref_slot=True)
 class RunInfo:
     """A run as the router holds it in memory; everything here can be read again from the journal."""
 
@@ -35,6 +37,24 @@ class RunInfo:
     def over(self) -> bool:
         """Return whether nothing more will happen by itself."""
         return self.state in ENDED
+
+    def become(self, value: Mapping[str, Any]) -> None:
+        """Stand as a recorded change of state says; of a run that is over, the long facts go.
+
+        Raises:
+            AttributeError, KeyError, TypeError: The value is no change of state.
+        """
+        self.state = value["state"]
+        self.message = value.get("message", "")
+        self.error = value.get("class", "")
+        self.commit = value.get("commit")
+        self.branch = value.get("branch", "")
+        self.verdict = value.get("verdict")
+        self.active_s = value.get("active_s", 0.0)
+        self.moved = bool(value.get("moved"))
+        self.ended_s = value.get("ended_s")
+        facts = value.get("facts") or self.facts
+        self.facts = {key: facts[key] for key in facts.keys() - _LONG} if self.over else facts
 
 
 def summary(info: RunInfo, before: int | None = None) -> dict[str, Json]:

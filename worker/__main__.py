@@ -41,6 +41,7 @@ GRACE_S = 2.0  # for calls under way when asked to leave; shorter than a router 
 def main() -> NoReturn:
     """Serve until told to leave; the exit status is an error's own."""
     options = _options()
+    memory.stay_compact()
     try:
         config = load(options.config)
         state = private_dir(options.state)
@@ -98,13 +99,12 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
     await server.start()
     failpoint("worker.ready")
     print(json.dumps({"ready": True, "socket": str(socket_file), "name": name}), flush=True)
-    aside = [asyncio.create_task(memory.keep_small())]
-    aside += [asyncio.create_task(_beat(fence, leave))] if lifeline else []
+    beating = asyncio.create_task(_beat(fence, leave)) if lifeline else None
     try:
         await leave.wait()
     finally:
-        for task in aside:
-            task.cancel()
+        if beating is not None:
+            beating.cancel()
         if not fence.holds:  # the socket at that path is a later worker's by now, and gRPC would remove it
             await servicer.close()
             os._exit(FENCED)

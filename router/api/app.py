@@ -88,8 +88,7 @@ class Api:
         answer = self._status()
         service = self._gate.now()
         if service is not None:
-            runs = await service.list_runs()
-            answer |= {"runs": _counted(runs), "holds": _holds(runs)}
+            answer |= await service.standing()
             try:
                 async with asyncio.timeout(STATUS_S):
                     answer |= await service.status()
@@ -173,7 +172,7 @@ class Api:
 
     async def _named(self, request: Request) -> tuple[Service, RunId]:
         service = await self._gate.service()
-        return service, service.resolve(request.path_params["run"])
+        return service, await service.resolve(request.path_params["run"])
 
 
 async def _run_events(service: Service, run: RunId, after: int) -> AsyncIterator[sse.Sent]:
@@ -240,18 +239,6 @@ def _number(text: str, name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise BadInput(f"{name} is {text[:40]!r}; it must be a whole number from 0 on")
     return int(text)
-
-
-def _counted(runs: list[dict[str, Json]]) -> dict[str, Json]:
-    states = [run.get("state") for run in runs]
-    named = {"active": "running", "queued": "queued", "waiting": "waiting"}
-    return {**{name: states.count(state) for name, state in named.items()}, "all": len(states)}
-
-
-def _holds(runs: list[dict[str, Json]]) -> list[Json]:
-    """Return what runs wait for; a worker that is away must not keep this back."""
-    held = [(run["run"], run.get("hold")) for run in runs]
-    return [{"run": run, **hold} for run, hold in held if isinstance(hold, dict)]
 
 
 def _texts(value: Json) -> list[Json]:

@@ -25,7 +25,7 @@ class Service(Protocol):
         """Return whether a run works, is queued or waits for a person, or somebody watches one."""
         ...
 
-    def resolve(self, prefix: str) -> RunId:
+    async def resolve(self, prefix: str) -> RunId:
         """Return the run that an id, a unique beginning of one, or `latest` means."""
         ...
 
@@ -91,8 +91,12 @@ class Service(Protocol):
         """Clear away what is old."""
         ...
 
+    async def standing(self) -> dict[str, Json]:
+        """Return `runs`, how many there are, and `holds`, what they wait for; asks no node."""
+        ...
+
     async def status(self) -> dict[str, Json]:
-        """Return `runs`, `models` and `nodes`."""
+        """Return `models` and `nodes`, which are asked."""
         ...
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from router.journal import formats, opening
 from router.journal.entries import Entry, Row, RunRow, dump, entry_of, first_link, first_odd, link, standing
@@ -27,11 +27,13 @@ from tandem.types import Json, RunId
 _T = TypeVar("_T")
 _SETTLED = frozenset(("answered", "delivery", "state", "undone"))
 _LINKS_MAX = 64  # runs at work whose last link is remembered
-_NEWEST_OF_KIND = (  # with its run, and the link before it
-    "SELECT id, step, ordinal, attempt, kind, question, value, at_s, link, run,"
-    " (SELECT link FROM entries b WHERE b.run=e.run AND b.id<e.id ORDER BY b.id DESC LIMIT 1)"
-    " FROM entries e WHERE id IN (SELECT max(id) FROM entries WHERE kind=? GROUP BY run)"
-)
+_WITH_NEWEST = """
+    SELECT r.run, r.created_s, r.stamp, r.task, e.id, e.step, e.ordinal, e.attempt, e.kind, e.question, e.value, e.at_s,
+        e.link, (SELECT link FROM entries b WHERE b.run=e.run AND b.id<e.id ORDER BY b.id DESC LIMIT 1)
+    FROM runs r LEFT JOIN entries e
+        ON e.id=(SELECT max(id) FROM entries n WHERE n.run=r.run AND n.kind=?)
+"""  # each run with its newest entry of a kind, and the link before that
+RunWith: TypeAlias = "tuple[RunRow, Json | BrokenJournal | None]"  # None: it has no such entry
 _PAGES_LEFT = 0.25  # share of empty pages from which the file is written anew
 
 
@@ -188,23 +190,43 @@ class Journal:
             f"restore the journal from a backup, or give the run up with `tandem gc --run {run}`"
         )
 
-    async def last_of_kind(self, kind: str) -> dict[RunId, Json | BrokenJournal]:
-        """Return each run's newest entry of a kind, or the error where it is not what was recorded."""
+    async def runs_with(self, kind: str) -> list[RunWith]:
+        """Return every run, oldest first, with its newest entry of a kind; an error where that is not what was recorded."""
 
-        def work() -> dict[RunId, Json | BrokenJournal]:
-            db = self._connection()
-            rows = db.execute(_NEWEST_OF_KIND, (kind,)).fetchall()
-            return {RunId(row[9]): self._checked(row) for row in rows}
+        def work() -> list[RunWith]:
+            rows = self._connection().execute(f"{_WITH_NEWEST} ORDER BY r.created_s, r.run", (kind,)).fetchall()
+            return [self._run_with(row) for row in rows]
 
         return await self._do(work)
 
-    def _checked(self, row: Row) -> Json | BrokenJournal:
-        run, before = str(row[9]), row[10]
-        odd = first_odd(self._start(run) if before is None else str(before), [row[:9]])
+    async def run_with(self, run: RunId, kind: str) -> RunWith | None:
+        """Return a run as `runs_with` does; None where there is none of that id."""
+
+        def work() -> RunWith | None:
+            row = self._connection().execute(f"{_WITH_NEWEST} WHERE r.run=?", (kind, run)).fetchone()
+            return None if row is None else self._run_with(row)
+
+        return await self._do(work)
+
+    async def ids(self) -> list[RunId]:
+        """Return the ids of all runs, newest first."""
+
+        def work() -> list[RunId]:
+            rows = self._connection().execute("SELECT run FROM runs ORDER BY created_s DESC, run DESC")
+            return [RunId(str(row[0])) for row in rows]
+
+        return await self._do(work)
+
+    def _run_with(self, row: Row) -> RunWith:
+        about, entry, before = row[:4], row[4:13], row[13]
+        if entry[0] is None:
+            return _run_row(about), None
+        run = str(about[0])
+        odd = first_odd(self._start(run) if before is None else str(before), [entry])
         try:
-            return self._entry(run, row[:9]).value if odd is None else self._altered(run, odd)
+            return _run_row(about), self._entry(run, entry).value if odd is None else self._altered(run, odd)
         except BrokenJournal as error:
-            return error
+            return _run_row(about), error
 
     async def adopt(self, row: RunRow, entries: Sequence[Entry]) -> None:
         """Record a run that came from elsewhere with all its entries, or nothing of it.

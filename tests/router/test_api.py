@@ -41,7 +41,7 @@ class OneRun:
     busy: bool = False
     nodes_silent_s: float = 0.0
 
-    def resolve(self, prefix: str) -> RunId:
+    async def resolve(self, prefix: str) -> RunId:
         if prefix == "latest" or RUN.startswith(prefix):
             return RUN
         raise NotFound(f"there is no run {prefix!r}")
@@ -91,6 +91,9 @@ class OneRun:
         if commit == "bad":
             raise NotFound("there is no commit 'bad'")
         yield "result", {"commit": commit, "verdict": "holds"}
+
+    async def standing(self) -> dict[str, Json]:
+        return {"runs": {"waiting": 1}, "holds": []}
 
     async def status(self) -> dict[str, Json]:
         await asyncio.sleep(self.nodes_silent_s)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from router.housekeeping import DAY_S, Housekeeping, due, must_be_over
 from router.journal import Journal, RunRow
 from router.repository import OwnRepository, repo_id_of
+from router.roster import Roster
 from router.summary import RunInfo
 from tandem import clearing
 from tandem.config import KeepConfig
@@ -74,8 +75,8 @@ class Scene:
         self.checkout = checkout
         self.state = checkout.state
         self.journal = journal
-        self.infos: dict[RunId, RunInfo] = {}
-        self.keeping = Housekeeping(self.state, journal, self.infos, KeepConfig())
+        self.roster = Roster(journal)
+        self.keeping = Housekeeping(self.state, self.roster, KeepConfig())
         self.told: list[Kept] = []
         self.commits: dict[str, CommitId] = {}
         (self.state / "flight").mkdir()
@@ -95,8 +96,9 @@ class Scene:
         """Record a run with a draft, held by a reference, and a record of its calls."""
         where = checkout or self.checkout
         task = Task(text="t", repo=str(where.root), base=CommitId(where.base), target="main")
-        info = self.infos[RunId(name)] = run(name, state, days=days, task=task)
+        info = run(name, state, days=days, task=task)
         await self.journal.add_run(RunRow(run=info.run, created_s=1.0, stamp="1", task=cast("Any", asdict(task))))
+        self.roster.settle(info)
         own = await OwnRepository.open(self.state, where.root, where.base)
         edit = Edit(path=f"{name}.txt", content=os.urandom(4000).hex())
         made = await own.commit(parent=task.base, edits=[edit], persona="coder", message=name, at_s=1)
@@ -106,8 +108,9 @@ class Scene:
             for path in self.folder(where).glob("objects/*/*"):
                 os.utime(path, (NOW_S - 9, NOW_S - 9))
         self.record(name).write_text("{}\n")
+        value: Any = {"state": state, **({"ended_s": info.ended_s} if info.over else {})}
         await self.journal.append(
-            info.run, step="", ordinal=0, attempt=1, kind="state", question="", value={"state": state}, at_s=1.0
+            info.run, step="", ordinal=0, attempt=1, kind="state", question="", value=value, at_s=1.0
         )
         return info
 
@@ -177,7 +180,7 @@ def test_an_old_run_goes_with_all_it_left_and_the_others_stay(checkout: Checkout
             "runs": 1, "references to drafts": 1, "records of calls": 1, "on the worker": 1
         }  # fmt: skip
         assert (made.there("old"), made.there("new"), made.there("asking")) == (NONE, ALL, ALL)
-        assert await made.known() == {str(name) for name in made.infos} == {"new", "asking"}
+        assert await made.known() == {info.run for info in await made.roster.read_all()} == {"new", "asking"}
         assert await made.clear() == {"on the worker": 1}
         assert not made.keeping.overdue
 
@@ -252,7 +255,6 @@ def test_cut_off_after_the_journal_the_next_one_ends_it(checkout: Checkout) -> N
         await made.add("old")
         await made.add("new", days=1)
         await made.journal.forget([RunId("old")])
-        del made.infos[RunId("old")]
         assert made.there("old") == ALL
         assert await made.clear() == {"references to drafts": 1, "records of calls": 1, "on the worker": 1}
         assert (made.there("old"), made.there("new")) == (NONE, ALL)

@@ -50,7 +50,8 @@ class House:
         )
         row = RunRow(run=RUN, created_s=1.5, stamp="7.abc", task=cast("Any", asdict(task)))
         await self.engine.journal.add_run(row)
-        info = self.engine.infos[RUN] = RunInfo(run=RUN, task=task, created_s=1.5)
+        info = RunInfo(run=RUN, task=task, created_s=1.5)
+        self.engine.roster.settle(info)
         own = await self.engine.repository(info)
         draft = await own.commit(
             parent=task.base, edits=[Edit(path="a.py", content="a = 1\n")], persona="coder", message="a", at_s=1
@@ -74,7 +75,7 @@ class House:
 
     async def nothing_came(self) -> None:
         assert await self.engine.journal.runs() == []
-        assert self.engine.infos == {}
+        assert list(self.engine.roster.kept) == []
         assert not list(self.engine.state.glob("flight/*"))
         assert await self.references() == {}
 
@@ -179,13 +180,13 @@ def test_a_run_that_waits_is_moved_with_its_question_its_drafts_and_its_calls(
     imported(there, file, came)
 
     async def again(made: House) -> None:  # as after a restart
-        info = made.engine.infos[RUN]
+        info = await made.engine.roster.find(RUN)
         assert (info.state, info.question, info.task.repo) == ("waiting", QUESTION, str(there.root))
 
     in_house(there, again)
 
     async def gone(made: House) -> None:
-        info = made.engine.infos[RUN]
+        info = await made.engine.roster.find(RUN)
         assert (info.state, info.moved, info.message) == (
             "cancelled", True, "moved to another machine; `tandem import` there goes on with it"
         )  # fmt: skip

@@ -206,7 +206,7 @@ async def _reads_all_but(path: Path, run: str, number: int) -> None:
                     await journal.everything(RunId(run))
             else:
                 assert await journal.everything(row.run)
-        states = await journal.last_of_kind("state")
-        assert [name for name, state in states.items() if isinstance(state, BrokenJournal)] == [run]
+        states = await journal.runs_with("state")
+        assert [row.run for row, state in states if isinstance(state, BrokenJournal)] == [run]
     finally:
         await journal.close()

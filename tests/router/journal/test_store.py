@@ -234,17 +234,23 @@ def test_an_entry_that_was_given_another_id_is_noticed(path: Path) -> None:
 
 def test_the_newest_of_a_kind_is_checked_and_only_its_own_run_is_told(path: Path) -> None:
     change(path, "UPDATE entries SET value='{}' WHERE id=12")
-    newest = within(path, lambda journal: journal.last_of_kind("reply"))
-    assert isinstance(newest[ONE], BrokenJournal)
-    assert newest[TWO] == {"said": "words 11"}
-    assert within(path, lambda journal: journal.last_of_kind("state")) == {}
+    (one, broken), (two, newest) = within(path, lambda journal: journal.runs_with("reply"))
+    assert (one.run, two.run, newest) == (ONE, TWO, {"said": "words 11"})
+    assert isinstance(broken, BrokenJournal)
+    assert [state for _, state in within(path, lambda journal: journal.runs_with("state"))] == [None, None]
+    for run in (ONE, TWO):
+        again = within(path, lambda journal, run=run: journal.run_with(run, "reply"))
+        assert again is not None
+        assert (again[0].run, str(again[1])) == (run, str({ONE: broken, TWO: newest}[run]))
+    assert within(path, lambda journal: journal.run_with(RunId("nobody"), "reply")) is None
+    assert within(path, lambda journal: journal.ids()) == [TWO, ONE]
 
 
 def test_the_newest_of_a_kind_may_be_the_first_entry(tmp_path: Path) -> None:
     async def scenario(journal: Journal) -> None:
         await journal.add_run(row(ONE))
         await put(journal, ONE, 0, kind="state", value={"state": "queued"})
-        assert await journal.last_of_kind("state") == {ONE: {"state": "queued"}}
+        assert [state for _, state in await journal.runs_with("state")] == [{"state": "queued"}]
 
     within(tmp_path / "j.db", scenario)
 
