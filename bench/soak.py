@@ -35,13 +35,12 @@ _IDLE_S = 10.0  # longest wait for what a run started to be gone
 _SETTLE_S = 0.25  # for connections to close and descriptors with them
 _MESSAGES = 5  # of runs that did not merge
 _CPUS = os.cpu_count() or 1
-# By how much a figure may grow per run and still be called steady; of each run, the router holds what it lists.
-BOUNDS = {"memory_bytes": 4096.0, "own_bytes": 4096.0, "descriptors": 0.001, "threads": 0.001, "children": 0.001}
-# And by how much in all: an interpreter's tables double by megabytes at a time (names of paths are interned), and the
-# threads of a pool come when that many first wait at once.
-ALLOWED = {"memory_bytes": 8.0 * (1 << 20), "own_bytes": 8.0 * (1 << 20), "threads": float(min(32, _CPUS + 4))}
-# Runs from which on it is judged; before, most of what grows is a cache that fills.
-JUDGED_FROM = {"memory_bytes": 500, "own_bytes": 500, "descriptors": 100, "threads": 100, "children": 100}
+# By how much a figure may grow per run and still be called steady: of memory, what 10,000 runs would not make 10 MB of.
+BOUNDS = {"memory_bytes": 1024.0, "own_bytes": 1024.0, "descriptors": 0.001, "threads": 0.001, "children": 0.001}
+# And by how much in all: the threads of a pool come when that many first wait at once.
+ALLOWED = {"threads": float(min(32, _CPUS + 4))}
+# Runs from which on it is judged; before, most of what grows is a cache that fills, or a table that doubles.
+JUDGED_FROM = {"memory_bytes": 1000, "own_bytes": 1000, "descriptors": 100, "threads": 100, "children": 100}
 Checks = Literal["noop", "real"]
 
 

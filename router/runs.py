@@ -321,15 +321,14 @@ class Runs:
         self._nodes.doubt()
         self._engine.tell_all(f"nothing moved for {gap_s:.0f} s: this machine slept, or was stopped; going on")
 
-    async def standing(self) -> dict[str, Json]:
-        """Return how many runs there are, and what those at work wait for."""
+    def standing(self) -> dict[str, Json]:
+        """Return how many runs are not over, and what those at work wait for; whatever is stuck, this answers."""
         kept = self._engine.roster.kept
         states = [info.state for info in kept]
         counts: dict[str, Json] = {
             "active": states.count("running"),
             "queued": states.count("queued"),
             "waiting": states.count("waiting"),
-            "all": len(await self._journal.ids()),
         }
         holds: list[Json] = [{"run": info.run, **info.hold.told()} for info in kept if info.hold]
         return {"runs": counts, "holds": holds}

@@ -88,7 +88,7 @@ class Api:
         answer = self._status()
         service = self._gate.now()
         if service is not None:
-            answer |= await service.standing()
+            answer |= service.standing()
             try:
                 async with asyncio.timeout(STATUS_S):
                     answer |= await service.status()

@@ -91,8 +91,8 @@ class Service(Protocol):
         """Clear away what is old."""
         ...
 
-    async def standing(self) -> dict[str, Json]:
-        """Return `runs`, how many there are, and `holds`, what they wait for; asks no node."""
+    def standing(self) -> dict[str, Json]:
+        """Return `runs`, how many are not over, and `holds`, what they wait for; waits for nothing."""
         ...
 
     async def status(self) -> dict[str, Json]:

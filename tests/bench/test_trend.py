@@ -50,7 +50,7 @@ def test_the_warm_up_is_left_out_and_first_and_last_are_not() -> None:
 
 
 def test_what_shrinks_does_not_grow() -> None:
-    assert trend([0, 10, 20, 30], [40.0, 30.0, 20.0, 10.0]).steady(0.001) is True
+    assert trend([0, 10, 20, 30], [40.0, 30.0, 20.0, 10.0], warm_up=0.2).steady(0.001) is True
 
 
 def test_growth_below_the_bound_is_steady_and_above_it_is_not() -> None:
@@ -61,5 +61,5 @@ def test_growth_below_the_bound_is_steady_and_above_it_is_not() -> None:
 
 def test_a_pool_that_fills_late_is_no_leak_and_one_that_overflows_is() -> None:
     runs = list(range(0, 101, 10))
-    assert trend(runs, [10.0] * 6 + [14.0] * 5).steady(0.001, allowed=6) is True
-    assert trend(runs, [10.0 + run / 10 for run in runs]).steady(0.001, allowed=6) is False
+    assert trend(runs, [10.0] * 6 + [14.0] * 5, warm_up=0.2).steady(0.001, allowed=6) is True
+    assert trend(runs, [10.0 + run / 10 for run in runs], warm_up=0.2).steady(0.001, allowed=6) is False

@@ -92,7 +92,7 @@ class OneRun:
             raise NotFound("there is no commit 'bad'")
         yield "result", {"commit": commit, "verdict": "holds"}
 
-    async def standing(self) -> dict[str, Json]:
+    def standing(self) -> dict[str, Json]:
         return {"runs": {"waiting": 1}, "holds": []}
 
     async def status(self) -> dict[str, Json]:
