@@ -87,14 +87,14 @@ async def gather(git_dir: Path) -> bool:
     Nothing is lost or removed by that, whatever leads to it, and others may read and write meanwhile. Returns whether it
     was done; where it could not be, everything works on as before, and the log says why.
     """
-    if not await asyncio.to_thread(_scattered, git_dir):
-        return False
-    _drop_lock(git_dir / _LOCK)
     try:
+        if not await asyncio.to_thread(_scattered, git_dir):
+            return False
+        _drop_lock(git_dir / _LOCK)
         await git("pack-refs", "--all", git_dir=git_dir)
         await git("repack", "--geometric=2", "-d", "-q", git_dir=git_dir, timeout_s=_REPACK_S)
-    except TandemError as error:
-        log.warning("repository could not be packed", extra={"repo": git_dir.name, "why": error.message})
+    except (TandemError, OSError) as error:
+        log.warning("repository could not be packed", extra={"repo": git_dir.name, "why": str(error)})
         return False
     return True
 
