@@ -64,6 +64,7 @@ class Engine:
 
     async def restore(self, run: RunId) -> RunInfo:
         """Take up a run that the journal has got from elsewhere, and return it."""
+        self._let_feed_go(run)  # of its life here before it was moved away
         info = await self.roster.find(run)
         await self._take_up(info)
         self._fill()
@@ -113,7 +114,11 @@ class Engine:
         """Forget the events of runs that ended and nobody watches, of all but the newest."""
         over = [run for run, feed in self._feeds.items() if feed.ended and not feed.watched and run not in self._active]
         for run in over[:-FEEDS]:
-            self._numbered = max(self._numbered, self._feeds.pop(run).last)
+            self._let_feed_go(run)
+
+    def _let_feed_go(self, run: RunId) -> None:
+        feed = self._feeds.pop(run, None)
+        self._numbered = max(self._numbered, feed.last if feed else 0)
 
     def before(self, run_id: RunId) -> int | None:
         """Return how many runs go first, None where a run does not wait for its turn."""
@@ -140,7 +145,13 @@ class Engine:
         return await OwnRepository.open(self.state, Path(info.task.repo), info.task.base)
 
     async def enqueue(self, info: RunInfo, *, settled: bool = False) -> None:
-        """Let a run take its turn; with `settled`, though that cannot be written: what is recorded leads to it anyway."""
+        """Let a run take its turn; with `settled`, though that cannot be written: what is recorded leads to it anyway.
+
+        Cancelled meanwhile, to its end: what is recorded as queued is.
+        """
+        await to_the_end(self._enqueue(info, settled=settled))
+
+    async def _enqueue(self, info: RunInfo, *, settled: bool) -> None:
         try:
             await self.set_state(info, state="queued")
         except TandemError as error:
@@ -165,21 +176,28 @@ class Engine:
             await self.set_state(info, state="cancelled", message="cancelled by a person")
 
     async def set_state(self, info: RunInfo, **change: Any) -> None:
-        """Record a change of state, then tell it.
+        """Record a change of state, then tell it; cancelled meanwhile, to its end.
 
         Raises:
             NotFound: The run was cleared away meanwhile.
         """
-        if not self.roster.is_here(info):
-            raise NotFound(f"run {info.run} was cleared away")
-        value = {"active_s": info.active_s, **change}
+        await to_the_end(self._set_state(info, change))
+
+    async def _set_state(self, info: RunInfo, change: Mapping[str, Any]) -> None:
+        self._must_be_here(info)
+        value = {"active_s": info.active_s, "facts": info.short_facts, **change}
         if value["state"] in ENDED:
             value["ended_s"] = time.time()
         await self.journal.append(
             info.run, step="", ordinal=0, attempt=1, kind="state", question="", value=value, at_s=time.time()
         )
+        self._must_be_here(info)
         self._change(info, value)
         _tell(info, self.feed(info))
+
+    def _must_be_here(self, info: RunInfo) -> None:
+        if not self.roster.is_here(info):
+            raise NotFound(f"run {info.run} was cleared away")
 
     def _change(self, info: RunInfo, value: Mapping[str, Any]) -> None:
         info.become(value)

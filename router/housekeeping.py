@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from router.recorder import to_the_end
 from router.repository import OwnRepository, one_at_a_time, repo_id_of
 from router.roster import Roster
 from router.summary import RunInfo
@@ -65,13 +66,20 @@ class Housekeeping:
         )
 
     async def clear(
-        self, collect: Collect, *, runs: Sequence[RunId] = (), days: float | None = None, dry_run: bool, idle: bool
+        self,
+        collect: Collect,
+        *,
+        runs: Sequence[RunId] = (),
+        days: float | None = None,
+        dry_run: bool,
+        idle: bool,
+        busy: Callable[[RunId], bool] = lambda run: False,
     ) -> tuple[list[Freed], list[str]]:
         """Clear up and return what it freed, and what could not be cleared.
 
         `runs` go whatever their age; the others are older than `days`, or than the configuration says. `collect` asks
-        the workers; `idle` says that no run is at work. Runs that are accepted meanwhile lose nothing: each place is
-        looked at first, and what the runs need of it then.
+        the workers; `idle` says that no run is at work, and `busy` of which an order is being carried out: that one stays.
+        Runs that are accepted meanwhile lose nothing: each place is looked at first, and what the runs need of it then.
 
         Raises:
             Conflict: One of `runs` is not over.
@@ -82,16 +90,18 @@ class Housekeeping:
             for info in there:
                 if info.run in runs:
                     must_be_over(info)  # it may have been resumed while another clearing was under way
+                    if busy(info.run):
+                        raise Conflict(f"run {info.run} is being worked with at this moment; clear it away in another")
             age = self._keep.runs_days if days is None else days
             gone = list(dict.fromkeys([*runs, *due(there, time.time(), age)]))
             aside = frozenset(gone) if dry_run else frozenset[RunId]()  # else they are forgotten, or here once more
-            freed = [await self._forget(gone, dry_run=dry_run)]
+            freed = [await self._forget(gone, busy, dry_run=dry_run)]
             troubles: list[str] = []
-            freed += await self._repositories(aside, before_s, troubles, dry_run=dry_run)
+            freed += await self._repositories(there, aside, before_s, troubles, dry_run=dry_run)
             failpoint("gc.references")
-            freed += await self._files(aside, days, dry_run=dry_run)
+            freed += await self._files(there, aside, days, dry_run=dry_run)
             try:
-                freed += await collect(self._kept(await self._left(aside), days, dry_run=dry_run))
+                freed += await collect(self._kept(await self._left(there, aside), days, dry_run=dry_run))
             except TandemError as error:
                 troubles.append(f"nothing was cleared on the workers: {error.message}")
             if not dry_run:
@@ -100,19 +110,19 @@ class Housekeeping:
             log.info("cleared up", extra={"dry_run": dry_run, "bytes": sum(one.size_bytes for one in found)})
             return found, troubles
 
-    async def _left(self, aside: Collection[RunId]) -> list[RunInfo]:
-        """Return the runs there are at this moment."""
-        return [info for info in await self._roster.read_all() if info.run not in aside]
+    async def _left(self, there: Iterable[RunInfo], aside: Collection[RunId]) -> list[RunInfo]:
+        """Return the runs there are at this moment; `there` were at the beginning."""
+        return [info for info in await self._roster.again(there) if info.run not in aside]
 
-    async def _forget(self, gone: Sequence[RunId], *, dry_run: bool) -> Freed:
+    async def _forget(self, gone: Sequence[RunId], busy: Callable[[RunId], bool], *, dry_run: bool) -> Freed:
         if dry_run or not gone:
             return Freed(what="runs", count=len(gone), size_bytes=await self._roster.size_of(gone))
-        count, size = await self._roster.forget(gone)
+        count, size = await to_the_end(self._roster.forget(gone, busy))
         failpoint("gc.journal")
         return Freed(what="runs", count=count, size_bytes=size)
 
     async def _repositories(
-        self, aside: Collection[RunId], before_s: float, troubles: list[str], *, dry_run: bool
+        self, there: Sequence[RunInfo], aside: Collection[RunId], before_s: float, troubles: list[str], *, dry_run: bool
     ) -> list[Freed]:
         """Clear our own Git directories: those of no run, and in the others what only forgotten runs needed."""
         unused: list[Path] = []
@@ -120,7 +130,7 @@ class Housekeeping:
         for folder in sorted((self._state / "git").glob("*.git")):
             async with one_at_a_time(folder):  # else a run that begins now is told that objects are there which then go
                 names, trouble = await _names(folder)
-                left = await self._left(aside)  # after the names: a run is known before it has any
+                left = await self._left(there, aside)  # after the names: a run is known before it has any
                 stale = _stale(names, left)
                 unread = trouble and (folder / "HEAD").exists()  # where that is gone, there is nothing to read
                 if not unread and not _needed(folder, names, stale, left):
@@ -146,10 +156,12 @@ class Housekeeping:
         place.parent.mkdir(mode=0o700, exist_ok=True)
         return folder.rename(place)
 
-    async def _files(self, aside: Collection[RunId], days: float | None, *, dry_run: bool) -> list[Freed]:
+    async def _files(
+        self, there: Sequence[RunInfo], aside: Collection[RunId], days: float | None, *, dry_run: bool
+    ) -> list[Freed]:
         records = sorted((self._state / "flight").glob("*.jsonl"))
         # after the records: a run is known before its own is
-        left = {str(info.run): info.over for info in await self._left(aside)}
+        left = {str(info.run): info.over for info in await self._left(there, aside)}
         return await asyncio.to_thread(self._remove_files, records, left, days, dry_run=dry_run)
 
     def _remove_files(

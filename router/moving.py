@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +23,14 @@ from pydantic import TypeAdapter
 from router import archive, flight
 from router.accept import TASK_CHARS_MAX, task_in
 from router.archive import Archive
-from router.journal import Entry, standing
+from router.journal import Entry, RunRow, standing
+from router.recorder import to_the_end
 from router.repository import OwnRepository, inspect
 from router.summary import RunInfo, detail, open_question, rehearsed
 from tandem import disk
 from tandem.errors import BadInput, BrokenJournal, Conflict
 from tandem.faults import failpoint
-from tandem.types import Json, Task
+from tandem.types import Json, RunId, Task
 
 if TYPE_CHECKING:
     from router.engine import Engine
@@ -139,10 +140,11 @@ def _put(opened: BinaryIO, passing: Path, raw: bytes, file: Path) -> None:
         disk.sync_folder(file.parent)
 
 
-async def take_in(engine: Engine, file: Path, repo: str) -> RunInfo:
+async def take_in(engine: Engine, file: Path, repo: str, order: Callable[[RunId], asyncio.Lock]) -> RunInfo:
     """Take a run in from a file, for the repository in the folder `repo`, and return it as it stands here.
 
-    One that was not moved, and may be resumed where it comes from, can be looked at here and not gone on with.
+    `order` returns what keeps orders about a run apart. A run that was not moved, and may be resumed where it comes from,
+    can be looked at here and not gone on with.
 
     Raises:
         BadInput: The file is no archive, or holds what Tandem will not take.
@@ -164,9 +166,14 @@ async def take_in(engine: Engine, file: Path, repo: str) -> RunInfo:
     await asyncio.to_thread(flight.put, engine.state, run, found.calls)
     carried = cast("dict[str, Any]", found.row.task)
     row = replace(found.row, task=cast("Json", {**carried, "repo": str(checkout.root)}))
+    async with order(run):
+        return await to_the_end(_adopted(engine, row, entries, moved=found.moved))
+
+
+async def _adopted(engine: Engine, row: RunRow, entries: Sequence[Entry], *, moved: bool) -> RunInfo:
     await engine.journal.adopt(row, entries)
-    info = await engine.restore(run)
-    if info.state in _MAY_GO_ON and not found.moved:
+    info = await engine.restore(row.run)
+    if info.state in _MAY_GO_ON and not moved:
         message = f"it may go on where it comes from; `tandem export --move` there, to go on here ({info.message})"
         await engine.set_state(info, state=info.state, message=message, moved=True)
     return info

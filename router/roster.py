@@ -7,8 +7,9 @@ it gets the same one, and sees what the other changes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, cast, get_args
 from weakref import WeakValueDictionary
 
@@ -62,6 +63,15 @@ class Roster:
         rows = await self._journal.runs_with("state")
         return [self._known.get(row.run) or _read(row, state) for row, state in rows if row.run not in self._leaving]
 
+    async def again(self, earlier: Iterable[RunInfo]) -> list[RunInfo]:
+        """Return every run there is now, newest first; of those in `earlier` that nobody holds, as they were then."""
+        known = {info.run: info for info in earlier}
+        found: list[RunInfo] = []
+        for run in await self._journal.ids():
+            with contextlib.suppress(NotFound):  # it was cleared away meanwhile
+                found.append(self._known.get(run) or known.get(run) or await self.find(run))
+        return found
+
     async def find(self, run: RunId) -> RunInfo:
         """Return a run.
 
@@ -73,8 +83,7 @@ class Roster:
             row = await self._journal.run_with(run, "state")
             found = self._known.get(run)  # another call may have read it meanwhile
             if found is None and row is not None and run not in self._leaving:
-                found = _read(*row)
-                self.settle(found)
+                found = self._known[run] = _read(*row)
         if found is None:
             raise NotFound(f"there is no run {run!r}; `tandem runs` lists them")
         return found
@@ -103,9 +112,12 @@ class Roster:
         """Return about how many bytes runs take in the journal."""
         return await self._journal.size_of(runs)
 
-    async def forget(self, runs: Iterable[RunId]) -> tuple[int, int]:
-        """Take runs out of memory and journal, and return how many and how many bytes; one that goes on again stays."""
-        gone = [run for run in runs if (info := self._known.get(run)) is None or info.over]
+    async def forget(self, runs: Iterable[RunId], busy: Callable[[RunId], bool]) -> tuple[int, int]:
+        """Take runs out of memory and journal, and return how many and how many bytes.
+
+        One that goes on again stays, and so does one that an order is being carried out about: what is `busy`.
+        """
+        gone = [run for run in runs if not busy(run) and ((info := self._known.get(run)) is None or info.over)]
         known = [info for run in gone if (info := self._known.pop(run, None)) is not None]
         for run in gone:
             self._kept.pop(run, None)

@@ -31,7 +31,7 @@ from router.guardrail.secrets import secrets
 from router.housekeeping import Housekeeping, must_be_over
 from router.journal import Journal, RunRow
 from router.pace import Pace
-from router.recorder import RunRecorder, cut_since_it_stopped, decision_in, is_new
+from router.recorder import RunRecorder, cut_since_it_stopped, decision_in, is_new, to_the_end
 from router.repository import OwnRepository
 from router.summary import RunInfo, detail, summary
 from tandem.config import Config
@@ -125,12 +125,17 @@ class Runs:
         info = RunInfo(run=new_run_id(), task=task, created_s=time.time())
         stamp = f"{WORKFLOW_VERSION}.{personas.stamp(self._ports.personas)}"
         row = RunRow(run=info.run, created_s=info.created_s, stamp=stamp, task=cast("Json", asdict(task)))
+        async with self._one_at_a_time(info.run):
+            info = await to_the_end(self._accepted(info, row))
+        log.info("run accepted", extra={"run_id": info.run, "language": task.language, "deliver": task.deliver})
+        return {**self._summary(info), "notes": list(checkout.notes), "language": task.language}
+
+    async def _accepted(self, info: RunInfo, row: RunRow) -> RunInfo:
         await self._journal.add_run(row)
         info = self._engine.roster.known(info.run) or info  # whoever asked for `latest` may have read it already
         self._engine.roster.settle(info)
         await self._engine.enqueue(info, settled=True)
-        log.info("run accepted", extra={"run_id": info.run, "language": task.language, "deliver": task.deliver})
-        return {**self._summary(info), "notes": list(checkout.notes), "language": task.language}
+        return info
 
     async def list_runs(self) -> list[dict[str, Json]]:
         """Return all runs, newest first."""
@@ -170,52 +175,58 @@ class Runs:
     async def decide(self, run_id: RunId, decision: Decision) -> dict[str, Json]:
         """Record a person's answer, once, and go on with the run."""
         async with self._one_at_a_time(run_id):
-            info = await self._engine.roster.find(run_id)
-            entries = await self._journal.entries(run_id)
-            earlier = [decision_in(e.value) for e in entries if e.kind == "answered" and e.step == decision.question]
-            question = info.question if info.state == "waiting" else None
-            if is_new(question, decision, earlier[-1] if earlier else None):
-                recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(info).emit)
-                info.question = None  # before the wait, so that a second answer at the same moment finds none
-                try:
-                    await recorder.answered(decision)
-                except BaseException:
-                    info.question = question
-                    raise
-                self._engine.feed(info).emit(
-                    "answer", {"question": decision.question, "choice": decision.choice, "by": decision.by}
-                )
-            elif question is None or question.id != decision.question:
-                return summary(info)  # it was answered before, and the run got on; else it was only recorded
-            info.question = None
-            await self._engine.enqueue(info, settled=True)
-            return summary(info)
+            return await to_the_end(self._decide(run_id, decision))
+
+    async def _decide(self, run_id: RunId, decision: Decision) -> dict[str, Json]:
+        info = await self._engine.roster.find(run_id)
+        entries = await self._journal.entries(run_id)
+        earlier = [decision_in(e.value) for e in entries if e.kind == "answered" and e.step == decision.question]
+        question = info.question if info.state == "waiting" else None
+        if is_new(question, decision, earlier[-1] if earlier else None):
+            recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(info).emit)
+            info.question = None  # before the wait, so that a second answer at the same moment finds none
+            try:
+                await recorder.answered(decision)
+            except BaseException:
+                info.question = question
+                raise
+            self._engine.feed(info).emit(
+                "answer", {"question": decision.question, "choice": decision.choice, "by": decision.by}
+            )
+        elif question is None or question.id != decision.question:
+            return summary(info)  # it was answered before, and the run got on; else it was only recorded
+        info.question = None
+        await self._engine.enqueue(info, settled=True)
+        return summary(info)
 
     async def cancel(self, run_id: RunId) -> dict[str, Json]:
         """Stop a run. What it has is kept; `resume` goes on with it."""
         async with self._one_at_a_time(run_id):
             info = await self._engine.roster.find(run_id)
-            await self._engine.cancel(info)
+            await to_the_end(self._engine.cancel(info))
             return summary(info)
 
     async def resume(self, run_id: RunId) -> dict[str, Json]:
         """Go on with a run that failed or was cancelled."""
         async with self._one_at_a_time(run_id):
-            info = await self._engine.roster.find(run_id)
-            if info.state in ("queued", "running", "waiting"):
-                return summary(info)
-            if info.moved:
-                raise Conflict(f"run {run_id} was moved to another machine, which goes on with it")
-            if info.state not in RESUMABLE:
-                raise Conflict(f"run {run_id} is {info.state}; there is nothing to go on with")
-            if info.error in _WORTH_ASKING_ANEW:
-                entries = await self._journal.entries(run_id)
-                if not cut_since_it_stopped(entries):  # by a router that was killed just after
-                    recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(info).emit)
-                    await recorder.forget_last_step()
-            info.active_s = 0.0  # a person who says "go on" grants the time anew
-            await self._engine.enqueue(info)
+            return await to_the_end(self._resume(run_id))
+
+    async def _resume(self, run_id: RunId) -> dict[str, Json]:
+        info = await self._engine.roster.find(run_id)
+        if info.state in ("queued", "running", "waiting"):
             return summary(info)
+        if info.moved:
+            raise Conflict(f"run {run_id} was moved to another machine, which goes on with it")
+        if info.state not in RESUMABLE:
+            raise Conflict(f"run {run_id} is {info.state}; there is nothing to go on with")
+        if info.error in _WORTH_ASKING_ANEW:
+            entries = await self._journal.entries(run_id)
+            if not cut_since_it_stopped(entries):  # by a router that was killed just after
+                recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(info).emit)
+                await recorder.forget_last_step()
+        info.active_s = 0.0  # a person who says "go on" grants the time anew
+        await self._engine.enqueue(info)
+        return summary(info)
 
     async def replay(self, run_id: RunId) -> dict[str, Json]:
         """Run the graph offline over the journal, and compare what comes out."""
@@ -292,7 +303,7 @@ class Runs:
     async def take_in(self, file: str, repo: str) -> dict[str, Json]:
         """Take a run in from a file and return its summary."""
         async with self._housekeeping.lock:  # what it brings is named by no run of the journal at first
-            return self._summary(await moving.take_in(self._engine, Path(file), repo))
+            return self._summary(await moving.take_in(self._engine, Path(file), repo, self._one_at_a_time))
 
     async def clear(self, *, run: str, days: float | None, dry_run: bool) -> dict[str, Json]:
         """Clear away what is old, and `run` whatever its age ("" for none); return what that freed."""
@@ -300,7 +311,12 @@ class Runs:
         for run_id in named:
             must_be_over(await self._engine.roster.find(run_id))
         freed, troubles = await self._housekeeping.clear(
-            self._nodes.collect, runs=named, days=days, dry_run=dry_run, idle=not self._engine.at_work
+            self._nodes.collect,
+            runs=named,
+            days=days,
+            dry_run=dry_run,
+            idle=not self._engine.at_work,
+            busy=lambda run: (order := self._orders.get(run)) is not None and order.locked(),
         )
         self._engine.drop()
         told: list[Json] = [{"what": one.what, "count": one.count, "bytes": one.size_bytes} for one in freed]

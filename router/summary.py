@@ -38,6 +38,11 @@ class RunInfo:
         """Return whether nothing more will happen by itself."""
         return self.state in ENDED
 
+    @property
+    def short_facts(self) -> dict[str, Json]:
+        """Return the facts that a summary is made of."""
+        return {key: self.facts[key] for key in self.facts.keys() - _LONG}
+
     def become(self, value: Mapping[str, Any]) -> None:
         """Stand as a recorded change of state says; of a run that is over, the long facts go.
 
@@ -53,8 +58,9 @@ class RunInfo:
         self.active_s = value.get("active_s", 0.0)
         self.moved = bool(value.get("moved"))
         self.ended_s = value.get("ended_s")
-        facts = value.get("facts") or self.facts
-        self.facts = {key: facts[key] for key in facts.keys() - _LONG} if self.over else facts
+        self.facts = {**self.facts, **(value.get("facts") or {})}
+        if self.over:
+            self.facts = self.short_facts
 
 
 def summary(info: RunInfo, before: int | None = None) -> dict[str, Json]:

@@ -75,6 +75,7 @@ async def drop_references(git_dir: Path, names: Iterable[str]) -> None:
 
 async def _repack(git_dir: Path, before_s: float) -> None:
     """Put what is led to into one pack; of the rest, what was written before `before_s` goes, what is newer is loose."""
+    _drop_lock(git_dir / _LOCK)
     await git("pack-refs", "--all", git_dir=git_dir)
     expiry = f"@{int(before_s)} +0000"
     await git("repack", "-a", "-d", "-q", f"--unpack-unreachable={expiry}", git_dir=git_dir, timeout_s=_REPACK_S)

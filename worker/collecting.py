@@ -11,9 +11,11 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from tandem import clearing
+from tandem.errors import TandemError
 from tandem.types import CommitId, Freed, Kept
 from worker.environments import MARK
 from worker.fence import Fence
@@ -34,9 +36,10 @@ class Collector:
     async def collect(self, kept: Kept) -> list[Freed]:
         """Remove what is not kept, and return what that freed."""
         async with self._one:
+            troubles: list[TandemError] = []
             freed = [
                 await self._repositories(kept),
-                await self._commits(kept),
+                await self._commits(kept, troubles),
                 await asyncio.to_thread(self._environments, kept),
             ]
             if not kept.dry_run:
@@ -44,6 +47,8 @@ class Collector:
                 await asyncio.to_thread(self._half_made)
         found = [one for one in freed if one.count]
         log.info("cleared up", extra={"dry_run": kept.dry_run, "bytes": sum(one.size_bytes for one in found)})
+        if troubles:  # told when all the rest is done
+            raise troubles[0]
         return found
 
     async def _repositories(self, kept: Kept) -> Freed:
@@ -59,21 +64,30 @@ class Collector:
         for path in clearing.older_than((self._state / "git").glob(".new-*"), _USED_S, time.time()):
             remove(path)
 
-    async def _commits(self, kept: Kept) -> Freed:
+    async def _commits(self, kept: Kept, troubles: list[TandemError]) -> Freed:
         count = size = 0
         for folder in self._folders():
             wanted = kept.repositories.get(folder.stem)
             if wanted is None:
                 continue
-            names = await clearing.references(folder, "refs/tandem/")
-            stale = [name for name in names if CommitId(name.rpartition("/")[2]) not in wanted]
-            count += len(stale)
-            if kept.dry_run:
-                size += await clearing.loose_bytes(folder) if stale else 0  # what a repack frees is mostly these
-            else:
+            if not kept.dry_run:
                 self._fence.check()
-                size += await clearing.clear(folder, stale, before_s=time.time() - clearing.YOUNG_S)
+            try:
+                stale, freed = await self._stale(folder, wanted, dry_run=kept.dry_run)
+            except TandemError as error:  # one repository's; the others have nothing to do with it
+                log.warning("repository was not cleared", extra={"repo": folder.stem, "why": error.message})
+                troubles.append(error)
+                continue
+            count, size = count + stale, size + freed
         return Freed(what="commits on the worker", count=count, size_bytes=size)
+
+    async def _stale(self, folder: Path, wanted: Collection[CommitId], *, dry_run: bool) -> tuple[int, int]:
+        """Remove what is not wanted, and return how many references there were and how many bytes that freed."""
+        names = await clearing.references(folder, "refs/tandem/")
+        stale = [name for name in names if CommitId(name.rpartition("/")[2]) not in wanted]
+        if dry_run:
+            return len(stale), await clearing.loose_bytes(folder) if stale else 0  # what a repack frees is mostly these
+        return len(stale), await clearing.clear(folder, stale, before_s=time.time() - clearing.YOUNG_S)
 
     def _environments(self, kept: Kept) -> Freed:
         marks = (self._state / "environments").glob(f"*/{MARK}")

@@ -73,6 +73,7 @@ class Servicer(WorkerServiceServicer):
         self._replies: Generations[types.Chunk | types.Reply] = Generations()
         self._checks: Generations[pb.CheckResponse] = Generations()
         self._prepares: Generations[pb.PrepareResponse] = Generations()
+        self._packing: dict[Path, asyncio.Task[bool]] = {}
 
     async def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.DescribeResponse:
         """Exchange versions and say what is on offer."""
@@ -176,7 +177,13 @@ class Servicer(WorkerServiceServicer):
             async for piece in gittunnel.serve(folder, first.open.service, received):
                 yield pb.GitResponse(data=piece)
             failpoint("worker.received")
-            await clearing.gather(folder)
+            self._pack(folder)
+
+    def _pack(self, folder: Path) -> None:
+        """Have a repository's references and objects gathered, if need be; whoever pushed does not wait for that."""
+        if folder not in self._packing:
+            task = self._packing[folder] = asyncio.create_task(clearing.gather(folder))
+            task.add_done_callback(lambda task: self._packing.pop(folder))
 
     async def Cancel(self, request: pb.CancelRequest, context: Any) -> pb.CancelResponse:
         """Stop the work behind a request."""
@@ -215,6 +222,10 @@ class Servicer(WorkerServiceServicer):
 
     async def close(self) -> None:
         """Stop all work."""
+        packing = list(self._packing.values())
+        for task in packing:
+            task.cancel()
+        await asyncio.gather(*packing, return_exceptions=True)
         for registry in (self._replies, self._checks, self._prepares):
             await registry.close()
         await self._offer.backends.close()

@@ -172,7 +172,7 @@ class Api:
 
     async def _named(self, request: Request) -> tuple[Service, RunId]:
         service = await self._gate.service()
-        return service, await service.resolve(request.path_params["run"])
+        return service, await _within(CALL_S, service.resolve(request.path_params["run"]))
 
 
 async def _run_events(service: Service, run: RunId, after: int) -> AsyncIterator[sse.Sent]:

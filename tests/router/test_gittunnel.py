@@ -1,4 +1,6 @@
 import asyncio
+import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -227,3 +229,43 @@ def test_a_commit_that_is_not_there_is_gits_to_refuse(machine: Machine, repo: Pa
             await push(repo, "1" * 40, node, "missing")
 
     play(machine, scenario)
+
+
+def test_a_push_does_not_wait_for_a_repository_that_is_packed(repo: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    slow = tmp_path / "bin" / "git"  # as a large repository on a slow disk would be
+    real = shutil.which("git")
+    slow.write_text(
+        f'#!/bin/sh\ncase " $* " in *" repack "*) sleep 1; touch {tmp_path}/packed;; esac\nexec {real} "$@"\n'
+    )
+    slow.chmod(0o755)
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    path = f"{slow.parent}:{os.environ['PATH']}"
+    with Machine(folder, [{"persona": "coder", "text": "x"}], PATH=path) as machine:
+
+        async def scenario(node: Node) -> None:
+            first = await commit(repo, "100644 blob a.txt")
+            await push(repo, first, node, "many")
+            there = machine.state / "git" / "many.git"
+            await git("update-ref", "--stdin", git_dir=there, stdin=many(first))
+            second = await commit(repo, "100644 blob b.txt", parent=first)
+            await push(repo, second, node, "many")
+            assert not (tmp_path / "packed").exists()
+            await push(repo, await commit(repo, "100644 blob c.txt", parent=second), node, "many")
+            async with asyncio.timeout(20):
+                while len(loose(there)) > 1 or not (tmp_path / "packed").exists():  # noqa: ASYNC110 - git tells nobody
+                    await asyncio.sleep(0.05)
+            names = (await git("for-each-ref", "--format=%(refname)", git_dir=there)).text.split()
+            assert len(names) == 303
+
+        play(machine, scenario)
+        assert machine.stop() == 0
+
+
+def loose(there: Path) -> list[Path]:
+    return list((there / "refs" / "tandem").iterdir())
+
+
+def many(commit: str) -> bytes:
+    return "".join(f"create refs/tandem/n{number} {commit}\n" for number in range(300)).encode()

@@ -136,7 +136,7 @@ def exported(checkout: Checkout, file: Path, state: str = "merged", *, move: boo
 
 def imported(checkout: Checkout, file: Path, told: Callable[[House, RunInfo], Awaitable[None]]) -> None:
     async def scenario(made: House) -> None:
-        await told(made, await take_in(made.engine, file, str(checkout.root)))
+        await told(made, await take_in(made.engine, file, str(checkout.root), lambda run: asyncio.Lock()))
 
     in_house(checkout, scenario)
 
@@ -149,7 +149,7 @@ def refused(checkout: Checkout, file: Path, error: type[TandemError], words: str
             if body is not None:
                 file.write_bytes(body)
             with pytest.raises(error, match=words):
-                await take_in(made.engine, file, str(checkout.root))
+                await take_in(made.engine, file, str(checkout.root), lambda run: asyncio.Lock())
         await made.nothing_came()
 
     in_house(checkout, scenario)
@@ -219,7 +219,7 @@ def test_a_run_that_is_over_for_good_is_only_copied(here: Checkout, there: Check
     async def came(made: House, info: RunInfo) -> None:
         assert (info.state, info.commit, info.facts) == ("merged", "ab" * 20, {"round": 2})
         with pytest.raises(Conflict, match=f"run {RUN} is here already; nothing was imported"):
-            await take_in(made.engine, tmp_path / "True.tandem", str(there.root))
+            await take_in(made.engine, tmp_path / "True.tandem", str(there.root), lambda run: asyncio.Lock())
 
     imported(there, tmp_path / "True.tandem", came)
 

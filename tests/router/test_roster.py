@@ -55,6 +55,7 @@ def play(path: Path, scenario: Callable[[Desk], Awaitable[None]]) -> None:
 def test_a_run_that_ended_is_in_memory_only_while_somebody_has_it(tmp_path: Path) -> None:
     async def scenario(desk: Desk) -> None:
         over, asking = await desk.run("over"), await desk.run("asking", "waiting", ended=False)
+        desk.roster.settle(await desk.roster.find(asking))
         for _ in range(2):
             await desk.roster.find(over)
             await desk.roster.find(asking)
@@ -95,17 +96,17 @@ def test_a_run_that_goes_on_again_stays_and_its_end_lets_it_go(tmp_path: Path) -
 
 def test_what_is_forgotten_is_found_by_nobody_and_its_holder_knows(tmp_path: Path) -> None:
     async def scenario(desk: Desk) -> None:
-        gone, stays = await desk.run("gone"), await desk.run("stays", "failed")
+        gone, stays, busy = await desk.run("gone"), await desk.run("stays", "failed"), await desk.run("busy", at_s=2)
         held, again = await desk.roster.find(gone), await desk.roster.find(stays)
         again.become({"state": "queued"})  # between the decision what is old and now
         desk.roster.settle(again)
-        forgetting = asyncio.create_task(desk.roster.forget([gone, stays]))
+        forgetting = asyncio.create_task(desk.roster.forget([gone, stays, busy], lambda run: run == busy))
         await asyncio.sleep(0)
         with pytest.raises(NotFound, match="there is no run 'gone'"):
             await desk.roster.find(gone)
         count, _ = await forgetting
         assert (count, desk.roster.is_here(held), desk.roster.is_here(again)) == (1, False, True)
-        assert [info.run for info in await desk.roster.read_all()] == [stays]
+        assert [info.run for info in await desk.roster.read_all()] == [stays, busy]
 
     play(tmp_path, scenario)
 
@@ -118,7 +119,7 @@ def test_what_could_not_be_forgotten_is_there_as_before(tmp_path: Path, monkeypa
         info = await desk.roster.find(await desk.run("r"))
         monkeypatch.setattr(desk.journal, "forget", full)
         with pytest.raises(OSError, match="no space"):
-            await desk.roster.forget([info.run])
+            await desk.roster.forget([info.run], lambda run: False)
         assert (await desk.roster.find(info.run)) is info
 
     play(tmp_path, scenario)

@@ -247,3 +247,14 @@ def test_references_go_though_a_killed_git_left_its_lock(bare: Bare) -> None:
     os.utime(lock, (time.time() - HOUR_S,) * 2)
     bare.clear("gone")
     assert asyncio.run(clearing.references(bare.path, "refs/")) == []
+
+
+def test_a_clearing_that_was_cut_off_goes_on_though_a_killed_git_left_its_lock(bare: Bare) -> None:
+    gone = bare.commit("gone", "gone")
+    bare("update-ref", "-d", "refs/tandem/gone")
+    (bare.path / "tandem-clearing").touch()
+    lock = bare.path / "packed-refs.lock"
+    lock.touch()
+    os.utime(lock, (time.time() - HOUR_S,) * 2)
+    bare.clear()
+    assert not bare.has(gone)

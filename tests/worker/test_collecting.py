@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem.errors import Unreachable
+from tandem.errors import TandemError, Unreachable
 from tandem.types import CommitId, Freed, Kept
 from tests.tandem.test_clearing import Bare
 from worker.collecting import Collector
@@ -178,3 +178,14 @@ def test_two_at_once_take_turns(node: Node) -> None:
 def test_a_node_that_never_did_anything_has_nothing_to_clear(tmp_path: Path) -> None:
     collector = Collector(tmp_path, Fence.take(tmp_path))
     assert asyncio.run(collector.collect(Kept(repositories={}, environments_s=0))) == []
+
+
+def test_a_repository_that_cannot_be_cleared_is_told_of_and_hinders_no_other(node: Node) -> None:
+    broken, words = node.repository("a-broken"), node.repository("words")
+    base, draft = held(words, "base"), held(words, "draft")
+    held(broken, "draft")
+    (broken.path / "HEAD").unlink()
+    old = node.environment("old", days=40)
+    with pytest.raises(TandemError, match="for-each-ref failed"):
+        node.freed(words=(base,), **{"a-broken": (base,)})
+    assert (words.has(base), words.has(draft), old.exists()) == (True, False, False)
