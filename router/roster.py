@@ -60,8 +60,8 @@ class Roster:
 
         One whose lines are not what was recorded stands as failed, with the words why.
         """
-        rows = await self._journal.runs_with("state")
-        return [self._known.get(row.run) or _read(row, state) for row, state in rows if row.run not in self._leaving]
+        found = await self._journal.runs_with("state", _read)
+        return [self._known.get(info.run) or info for info in found if info.run not in self._leaving]
 
     async def again(self, earlier: Iterable[RunInfo]) -> list[RunInfo]:
         """Return every run there is now, newest first; of those in `earlier` that nobody holds, as they were then."""

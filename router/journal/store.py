@@ -33,7 +33,7 @@ _WITH_NEWEST = """
     FROM runs r LEFT JOIN entries e
         ON e.id=(SELECT max(id) FROM entries n WHERE n.run=r.run AND n.kind=?)
 """  # each run with its newest entry of a kind, and the link before that
-RunWith: TypeAlias = "tuple[RunRow, Json | BrokenJournal | None]"  # None: it has no such entry
+Newest: TypeAlias = "Json | BrokenJournal | None"
 _PAGES_LEFT = 0.25  # share of empty pages from which the file is written anew
 
 
@@ -190,19 +190,23 @@ class Journal:
             f"restore the journal from a backup, or give the run up with `tandem gc --run {run}`"
         )
 
-    async def runs_with(self, kind: str) -> list[RunWith]:
-        """Return every run, oldest first, with its newest entry of a kind; an error where that is not what was recorded."""
+    async def runs_with(self, kind: str, made: Callable[[RunRow, Newest], _T]) -> list[_T]:
+        """Return what `made` makes of every run, oldest first, and its newest entry of a kind.
 
-        def work() -> list[RunWith]:
-            rows = self._connection().execute(f"{_WITH_NEWEST} ORDER BY r.created_s, r.run", (kind,)).fetchall()
-            return [self._run_with(row) for row in rows]
+        That is an error where the entry is not what was recorded, None where there is none. `made` is called in the
+        journal's thread, one run after another, so that never more than one such entry is in memory.
+        """
+
+        def work() -> list[_T]:
+            rows = self._connection().execute(f"{_WITH_NEWEST} ORDER BY r.created_s, r.run", (kind,))
+            return [made(*self._run_with(row)) for row in rows]
 
         return await self._do(work)
 
-    async def run_with(self, run: RunId, kind: str) -> RunWith | None:
-        """Return a run as `runs_with` does; None where there is none of that id."""
+    async def run_with(self, run: RunId, kind: str) -> tuple[RunRow, Newest] | None:
+        """Return a run and its newest entry of a kind, as `runs_with` does; None where there is none of that id."""
 
-        def work() -> RunWith | None:
+        def work() -> tuple[RunRow, Newest] | None:
             row = self._connection().execute(f"{_WITH_NEWEST} WHERE r.run=?", (kind, run)).fetchone()
             return None if row is None else self._run_with(row)
 
@@ -217,7 +221,7 @@ class Journal:
 
         return await self._do(work)
 
-    def _run_with(self, row: Row) -> RunWith:
+    def _run_with(self, row: Row) -> tuple[RunRow, Newest]:
         about, entry, before = row[:4], row[4:13], row[13]
         if entry[0] is None:
             return _run_row(about), None

@@ -105,8 +105,8 @@ def test_a_run_that_is_being_resumed_is_not_cleared_away(tmp_path: Path, monkeyp
         await desk.run("failed")
         reading, look = asyncio.Event(), desk.journal.runs_with
 
-        async def runs_with(kind: str) -> Any:
-            found = await look(kind)
+        async def runs_with(kind: str, made: Any) -> Any:
+            found = await look(kind, made)
             reading.set()
             await asyncio.sleep(0.1)
             return found

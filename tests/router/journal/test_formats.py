@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from router.journal import FORMAT, Entry, Journal
+from router.journal import FORMAT, Entry, Journal, RunRow
 from router.journal.entries import first_link, first_odd
 from router.journal.formats import ENTRIES_STAY
 from tandem.errors import BrokenJournal, DiskFull
@@ -206,7 +206,11 @@ async def _reads_all_but(path: Path, run: str, number: int) -> None:
                     await journal.everything(RunId(run))
             else:
                 assert await journal.everything(row.run)
-        states = await journal.runs_with("state")
+        states = await journal.runs_with("state", pair)
         assert [row.run for row, state in states if isinstance(state, BrokenJournal)] == [run]
     finally:
         await journal.close()
+
+
+def pair(row: RunRow, newest: Any) -> tuple[RunRow, Any]:
+    return row, newest

@@ -234,10 +234,10 @@ def test_an_entry_that_was_given_another_id_is_noticed(path: Path) -> None:
 
 def test_the_newest_of_a_kind_is_checked_and_only_its_own_run_is_told(path: Path) -> None:
     change(path, "UPDATE entries SET value='{}' WHERE id=12")
-    (one, broken), (two, newest) = within(path, lambda journal: journal.runs_with("reply"))
+    (one, broken), (two, newest) = within(path, lambda journal: journal.runs_with("reply", pair))
     assert (one.run, two.run, newest) == (ONE, TWO, {"said": "words 11"})
     assert isinstance(broken, BrokenJournal)
-    assert [state for _, state in within(path, lambda journal: journal.runs_with("state"))] == [None, None]
+    assert [state for _, state in within(path, lambda journal: journal.runs_with("state", pair))] == [None, None]
     for run in (ONE, TWO):
         again = within(path, lambda journal, run=run: journal.run_with(run, "reply"))
         assert again is not None
@@ -250,7 +250,7 @@ def test_the_newest_of_a_kind_may_be_the_first_entry(tmp_path: Path) -> None:
     async def scenario(journal: Journal) -> None:
         await journal.add_run(row(ONE))
         await put(journal, ONE, 0, kind="state", value={"state": "queued"})
-        assert [state for _, state in await journal.runs_with("state")] == [{"state": "queued"}]
+        assert [state for _, state in await journal.runs_with("state", pair)] == [{"state": "queued"}]
 
     within(tmp_path / "j.db", scenario)
 
@@ -428,3 +428,7 @@ def test_a_run_from_elsewhere_is_taken_as_a_whole_or_not_at_all(path: Path) -> N
 
     within(path, scenario)
     assert len(within(path, everything)) == 3
+
+
+def pair(row: RunRow, newest: Any) -> tuple[RunRow, Any]:
+    return row, newest
