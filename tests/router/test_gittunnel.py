@@ -236,7 +236,7 @@ def test_a_push_does_not_wait_for_a_repository_that_is_packed(repo: Path, tmp_pa
     slow = tmp_path / "bin" / "git"  # as a large repository on a slow disk would be
     real = shutil.which("git")
     slow.write_text(
-        f'#!/bin/sh\ncase " $* " in *" repack "*) sleep 1; touch {tmp_path}/packed;; esac\nexec {real} "$@"\n'
+        f'#!/bin/sh\ncase " $* " in *" repack "*) sleep 2; touch {tmp_path}/packed;; esac\nexec {real} "$@"\n'
     )
     slow.chmod(0o755)
     folder = tmp_path / "machine"
