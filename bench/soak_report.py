@@ -32,7 +32,8 @@ def lines(found: dict[str, Any], width: int) -> list[str]:
     columns = ("", "figure", "first", "last", "a run", "± error", "after gc", "")
     foot = [
         f"slopes without the first {found['warm_up_share']:.0%} of the runs; memory is the {found['memory']}",
-        f"steady: a slope within {found['steady_within_errors']:g} standard errors, or below its bound",
+        f"steady: a slope within {found['steady_within_errors']:g} standard errors, or below its bound; memory is judged"
+        f" from {found['judged_from_runs']['own_bytes']} runs on",
     ]
     return [*head, *table(columns, rows, width=width, grow=1), "", *foot]
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 Point = tuple[int, float]  # after so many runs, this value
 # Share of the runs that are left out: caches fill, and allocators take what they need. Of 1,000 runs it ends after the
-# last step there is, some 2 MB once between the 300th and the 400th: CPython's table of names doubles.
+# last step there is, 2 MB once between the 300th and the 400th: a single block that doubles, CPython's table of names by
+# its size.
 WARM_UP = 0.4
 ERRORS = 2.0  # standard errors within which a slope is noise
 

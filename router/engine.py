@@ -147,11 +147,8 @@ class Engine:
     async def enqueue(self, info: RunInfo, *, settled: bool = False) -> None:
         """Let a run take its turn; with `settled`, though that cannot be written: what is recorded leads to it anyway.
 
-        Cancelled meanwhile, to its end: what is recorded as queued is.
+        For callers that go on to the end though they are cancelled: what is recorded as queued has to be.
         """
-        await to_the_end(self._enqueue(info, settled=settled))
-
-    async def _enqueue(self, info: RunInfo, *, settled: bool) -> None:
         try:
             await self.set_state(info, state="queued")
         except TandemError as error:

@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 YOUNG_S = 3600.0  # objects of work under way are younger; nothing leads to them yet
 _REPACK_S = 900.0
 _MARK = "tandem-clearing"  # a file in a Git directory from which something has still to go
-# Every git opens each of these anew. With 235 packs each took three times as long, with 7,000 references five times.
+# Every git looks through these anew: with 235 packs each took three times as long, and with the 7,000 references of 1,000
+# runs a worker's gits took 226 ms of CPU a run where the first took 46.
 PACKS_MAX = 32
 REFERENCES_MAX = 256
 _LOOSE_MAX = 8  # objects in one of the 256 folders they are spread over, so some 2,000 in all

@@ -2,7 +2,7 @@
 
 Measured over 800 runs: what a router had in use stayed the same, and what it took from the system grew by 4 KB a run. It
 was holes. glibc gives each thread a heap of its own, and takes ever larger blocks from the heap instead of the system once
-one of them was freed; with one heap and a fixed bound, the holes stay as they are after the first hundred runs.
+one of them was freed; with one heap and a fixed bound, the holes did not grow from the 200th run to the 600th.
 """
 
 from __future__ import annotations
