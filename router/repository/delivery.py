@@ -80,7 +80,8 @@ async def deliver(
     failpoint("deliver.fetched")
     await _annotate(root, commit, note)
     failpoint("deliver.annotated")
-    why = await _move(root, commit, branch, expected, now)
+    async with transport.one_at_a_time(root):  # two merges at once in one checkout would mix what they write
+        why = await _move(root, commit, branch, expected, await tip(root, branch))
     failpoint("deliver.moved")
     if why is None:
         log.info("commit delivered", extra={"commit": commit, "branch": branch})

@@ -119,9 +119,11 @@ async def bring_in(store: Store, root: Path, commit: str) -> None:
         await clearing.gather(store.git_dir)
 
 
-def one_at_a_time(git_dir: Path) -> asyncio.Lock:
-    """Return the lock between who brings a commit into one of our directories and who clears it up."""
-    return _locks.setdefault(git_dir, asyncio.Lock())
+def one_at_a_time(place: Path) -> asyncio.Lock:
+    """Return the lock of a place: between who brings a commit into one of our directories and who clears that up, and
+    between who merge into one checkout.
+    """
+    return _locks.setdefault(place, asyncio.Lock())
 
 
 async def _bring_in(store: Store, root: Path, commit: str) -> None:
