@@ -130,7 +130,8 @@ class Dispatcher:
         """Return what running the command over the tree showed."""
 
         async def once(node: Node, left_s: float) -> CheckReport | None:
-            await self._push(node, request.repo_id, request.commit, left_s)
+            for commit in dict.fromkeys((request.commit, request.seal.tests if request.seal else request.commit)):
+                await self._push(node, request.repo_id, commit, left_s)
             call = node.stub.Check(wire.check_out(request), timeout=left_s)
             async with _call(call, node, request.request_id):
                 async for response in call:
@@ -139,7 +140,7 @@ class Dispatcher:
                     on_progress(response.progress.stage, response.progress.message)
             return None
 
-        return await self._insist(self._place_check, once, request.limits.wall_s * 2 + _SLACK_S)
+        return await self._insist(self._place_check, once, wire.check_s(request) + request.limits.wall_s + _SLACK_S)
 
     async def collect(self, kept: Kept) -> list[Freed]:
         """Have every worker clear up, and return what that freed.

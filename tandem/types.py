@@ -37,7 +37,8 @@ ENDED: frozenset[RunState] = frozenset(
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["passed", "failed", "error", "skipped"]
 CheckVerdict = Literal["passed", "failed", "not run", "tampered", "flaky", "resource limit"]
-Adapter = Literal["pytest", "unittest", "node", "plain"]
+Adapter = Literal["pytest", "unittest", "node", "jest", "vitest", "go", "cargo", "plain"]
+Controls = Literal["", "held", "absent", "unbuilt"]
 Slot = Literal["router", "worker"]
 QuestionKind = Literal["guard", "route", "plan", "prepare", "dispute", "approve", "rounds"]
 
@@ -146,6 +147,18 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """What the tester left: `files` as they are in the commit `tests`, beside which controls are planted.
+
+    With `twins`, the files also run under other names, in another order, and beside copies that must fail.
+    """
+
+    tests: CommitId
+    files: tuple[str, ...]
+    twins: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest:
     """Run `command` (an argv, never a shell line) over the tree of `commit` in the sandbox."""
 
@@ -161,11 +174,15 @@ class CheckRequest:
     limits: Limits = field(default_factory=Limits)
     priority: int = 1
     unsandboxed: bool = False  # only the demo, whose code is ours; the proof says so
+    seal: Seal | None = None  # what the tester wrote, where that is to be held against the commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestResult:
-    """One test's outcome. `id` is stable between runs; `file` is relative to the tree, "" where unknown."""
+    """One test's outcome. `id` is stable between runs; `file` is relative to the tree, "" where unknown.
+
+    `cause` is the class of the error it ended with, as its language names it, "" where unknown.
+    """
 
     __test__ = False  # not a test itself, whatever pytest thinks of the name
 
@@ -173,11 +190,17 @@ class TestResult:
     outcome: Outcome
     file: str = ""
     message: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """What a check found. `verdict` comes from the exit status and the per-test report, never from a model."""
+    """What a check found. `verdict` comes from the exit status and the per-test report, never from a model.
+
+    With a seal: `controls` says what became of the planted tests (held; absent: the command does not find them;
+    unbuilt: nothing could be built to run), `missing` names the tester's tests that were not told of, `twins` counts the
+    tests whose changed copy failed as it must, `untwinned` those in which nothing could be changed.
+    """
 
     verdict: CheckVerdict
     reason: str = ""
@@ -188,6 +211,10 @@ class CheckReport:
     adapter: Adapter = "plain"
     sandbox: str = ""
     node: str = ""
+    controls: Controls = ""
+    missing: tuple[str, ...] = ()
+    twins: int = 0
+    untwinned: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, cast, get_args
 from tandem import errors, types
 from tandem.v1 import worker_pb2 as pb
 
-PROTOCOL = 1
+PROTOCOL = 2
 DATA_BYTES = 256 << 10  # one piece of a Git stream; measured best between 256 KiB and 1 MiB
 
 
@@ -264,11 +264,16 @@ def freed_in(message: pb.CollectResponse) -> list[types.Freed]:
     return [types.Freed(what=one.what, count=one.count, size_bytes=one.bytes) for one in message.freed]
 
 
+def check_s(request: types.CheckRequest) -> float:
+    """Return how many seconds the test runs of one check may take in all: with twins there are two."""
+    return request.limits.wall_s * (2 if request.seal and request.seal.twins else 1)
+
+
 def check_out(request: types.CheckRequest) -> pb.CheckRequest:
     """Return the wire form of a check."""
     limits = request.limits
     return pb.CheckRequest(
-        header=header_out(request, limits.wall_s),
+        header=header_out(request, check_s(request)),
         repo_id=request.repo_id,
         commit=request.commit,
         command=request.command,
@@ -282,6 +287,7 @@ def check_out(request: types.CheckRequest) -> pb.CheckRequest:
             output_bytes=limits.output_bytes,
         ),
         unsandboxed=request.unsandboxed,
+        seal=request.seal and pb.Seal(tests=request.seal.tests, files=request.seal.files, twins=request.seal.twins),
     )
 
 
@@ -307,7 +313,12 @@ def check_in(message: pb.CheckRequest) -> types.CheckRequest:
         ),
         priority=message.header.priority,
         unsandboxed=message.unsandboxed,
+        seal=_seal_in(message.seal) if message.HasField("seal") else None,
     )
+
+
+def _seal_in(message: pb.Seal) -> types.Seal:
+    return types.Seal(tests=types.CommitId(message.tests), files=tuple(message.files), twins=message.twins)
 
 
 def report_out(report: types.CheckReport) -> pb.CheckReport:
@@ -316,12 +327,19 @@ def report_out(report: types.CheckReport) -> pb.CheckReport:
         verdict=report.verdict,
         reason=report.reason,
         exit_code=report.exit_code,
-        tests=[pb.TestResult(id=t.id, outcome=t.outcome, file=t.file, message=t.message) for t in report.tests],
+        tests=[
+            pb.TestResult(id=t.id, outcome=t.outcome, file=t.file, message=t.message, cause=t.cause)
+            for t in report.tests
+        ],
         output=report.output,
         duration_s=report.duration_s,
         adapter=report.adapter,
         sandbox=report.sandbox,
         node=report.node,
+        controls=report.controls,
+        missing=report.missing,
+        twins=report.twins,
+        untwinned=report.untwinned,
     )
 
 
@@ -333,7 +351,11 @@ def report_in(message: pb.CheckReport) -> types.CheckReport:
         exit_code=message.exit_code if message.HasField("exit_code") else None,
         tests=tuple(
             types.TestResult(
-                id=t.id, outcome=_one_of(t.outcome, types.Outcome, "outcome"), file=t.file, message=t.message
+                id=t.id,
+                outcome=_one_of(t.outcome, types.Outcome, "outcome"),
+                file=t.file,
+                message=t.message,
+                cause=t.cause,
             )
             for t in message.tests
         ),
@@ -342,6 +364,10 @@ def report_in(message: pb.CheckReport) -> types.CheckReport:
         adapter=_one_of(message.adapter, types.Adapter, "adapter"),
         sandbox=message.sandbox,
         node=message.node,
+        controls=_one_of(message.controls, types.Controls, "controls"),
+        missing=tuple(message.missing),
+        twins=message.twins,
+        untwinned=message.untwinned,
     )
 
 

@@ -28,7 +28,7 @@ from tandem.paths import home_dir
 from tandem.ports import OnProgress
 from tandem.types import Environment, Limits, PrepareRequest
 from worker import gittunnel, installers, registries, sandbox
-from worker.adapters import is_python
+from worker.adapters.python import is_python
 from worker.fence import Fence
 from worker.requirements import Needs, candidates, included, needs
 from worker.sandbox.spec import ENV, HOME, TREE, Mount, SandboxSpec

@@ -233,7 +233,7 @@ class Limits(_message.Message):
     def __init__(self, wall_s: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., processes: _Optional[int] = ..., output_bytes: _Optional[int] = ...) -> None: ...
 
 class CheckRequest(_message.Message):
-    __slots__ = ("header", "repo_id", "commit", "command", "adapter", "environment", "folder", "limits", "unsandboxed")
+    __slots__ = ("header", "repo_id", "commit", "command", "adapter", "environment", "folder", "limits", "unsandboxed", "seal")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     REPO_ID_FIELD_NUMBER: _ClassVar[int]
     COMMIT_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +243,7 @@ class CheckRequest(_message.Message):
     FOLDER_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     UNSANDBOXED_FIELD_NUMBER: _ClassVar[int]
+    SEAL_FIELD_NUMBER: _ClassVar[int]
     header: CallHeader
     repo_id: str
     commit: str
@@ -252,7 +253,18 @@ class CheckRequest(_message.Message):
     folder: str
     limits: Limits
     unsandboxed: bool
-    def __init__(self, header: _Optional[_Union[CallHeader, _Mapping]] = ..., repo_id: _Optional[str] = ..., commit: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., adapter: _Optional[str] = ..., environment: _Optional[str] = ..., folder: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., unsandboxed: _Optional[bool] = ...) -> None: ...
+    seal: Seal
+    def __init__(self, header: _Optional[_Union[CallHeader, _Mapping]] = ..., repo_id: _Optional[str] = ..., commit: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., adapter: _Optional[str] = ..., environment: _Optional[str] = ..., folder: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., unsandboxed: _Optional[bool] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ...) -> None: ...
+
+class Seal(_message.Message):
+    __slots__ = ("tests", "files", "twins")
+    TESTS_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    TWINS_FIELD_NUMBER: _ClassVar[int]
+    tests: str
+    files: _containers.RepeatedScalarFieldContainer[str]
+    twins: bool
+    def __init__(self, tests: _Optional[str] = ..., files: _Optional[_Iterable[str]] = ..., twins: _Optional[bool] = ...) -> None: ...
 
 class CheckResponse(_message.Message):
     __slots__ = ("progress", "report")
@@ -263,19 +275,21 @@ class CheckResponse(_message.Message):
     def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[CheckReport, _Mapping]] = ...) -> None: ...
 
 class TestResult(_message.Message):
-    __slots__ = ("id", "outcome", "file", "message")
+    __slots__ = ("id", "outcome", "file", "message", "cause")
     ID_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
     id: str
     outcome: str
     file: str
     message: str
-    def __init__(self, id: _Optional[str] = ..., outcome: _Optional[str] = ..., file: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    cause: str
+    def __init__(self, id: _Optional[str] = ..., outcome: _Optional[str] = ..., file: _Optional[str] = ..., message: _Optional[str] = ..., cause: _Optional[str] = ...) -> None: ...
 
 class CheckReport(_message.Message):
-    __slots__ = ("verdict", "reason", "exit_code", "tests", "output", "duration_s", "adapter", "sandbox", "node")
+    __slots__ = ("verdict", "reason", "exit_code", "tests", "output", "duration_s", "adapter", "sandbox", "node", "controls", "missing", "twins", "untwinned")
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -285,6 +299,10 @@ class CheckReport(_message.Message):
     ADAPTER_FIELD_NUMBER: _ClassVar[int]
     SANDBOX_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
+    CONTROLS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    TWINS_FIELD_NUMBER: _ClassVar[int]
+    UNTWINNED_FIELD_NUMBER: _ClassVar[int]
     verdict: str
     reason: str
     exit_code: int
@@ -294,7 +312,11 @@ class CheckReport(_message.Message):
     adapter: str
     sandbox: str
     node: str
-    def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., tests: _Optional[_Iterable[_Union[TestResult, _Mapping]]] = ..., output: _Optional[str] = ..., duration_s: _Optional[float] = ..., adapter: _Optional[str] = ..., sandbox: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
+    controls: str
+    missing: _containers.RepeatedScalarFieldContainer[str]
+    twins: int
+    untwinned: int
+    def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., tests: _Optional[_Iterable[_Union[TestResult, _Mapping]]] = ..., output: _Optional[str] = ..., duration_s: _Optional[float] = ..., adapter: _Optional[str] = ..., sandbox: _Optional[str] = ..., node: _Optional[str] = ..., controls: _Optional[str] = ..., missing: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., untwinned: _Optional[int] = ...) -> None: ...
 
 class GitRequest(_message.Message):
     __slots__ = ("open", "data")

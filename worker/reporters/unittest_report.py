@@ -1,18 +1,20 @@
-"""Run unittest's discovery and write what each test did: `unittest_report.py REPORT [arguments of discover]`.
+"""Run unittest's discovery and write what each test did: see `tandem_told.Wish` for the arguments.
 
-Runs inside the sandbox, under the environment's own Python, with the standard library alone. A test has one entry, and
-the worst of its parts decides; a file or class that could not be set up has an entry of its own.
+Runs inside the sandbox, isolated (`python -I`), with the standard library alone: unittest is loaded before any module of
+the tree can be found. A test has one entry, and the worst of its parts decides; a file or class that could not be set up
+has an entry of its own.
 """
 
-import json
 import os
 import re
 import sys
 import traceback
 import unittest
 
-_MESSAGE = 2000
-_WORST = ("error", "failed", "skipped", "passed")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tandem_told as ours
+
+sys.path.pop(0)
 _LOADER = "unittest.loader."  # unittest's stand-ins for what it could not load; the proof knows them by this id
 
 
@@ -21,16 +23,17 @@ class _Result(unittest.TextTestResult):
         super().__init__(*args, **kwargs)
         self.told = {}
 
-    def _tell(self, test, outcome, message=""):
+    def _tell(self, test, outcome, message="", cause=""):
         whole = getattr(test, "test_case", test)  # a subTest's parameters may hold anything, so it has no id of its own
         name = whole.id()
         known = self.told.get(name)
-        if known is None or _WORST.index(outcome) < _WORST.index(known["outcome"]):
+        if known is None or ours.WORST.index(outcome) < ours.WORST.index(known["outcome"]):
             self.told[name] = {
                 "id": name,
                 "outcome": outcome,
                 "file": _file(whole, name),
-                "message": message[-_MESSAGE:],
+                "message": message[-ours.MESSAGE :],
+                "cause": cause or _cause(message),
             }
 
     def addSuccess(self, test):
@@ -39,7 +42,7 @@ class _Result(unittest.TextTestResult):
 
     def addFailure(self, test, err):
         super().addFailure(test, err)
-        self._tell(test, "failed", _words(err))
+        self._tell(test, "failed", _words(err), err[0].__name__)
 
     def addError(self, test, err):
         super().addError(test, err)
@@ -88,16 +91,52 @@ def _words(err):
     return "".join(traceback.format_exception(*err))
 
 
+def _cause(message):
+    """Return the class of the error in a traceback's last line; a file that did not load brings it as text alone."""
+    last = [line for line in message.strip().splitlines() if line and not line.startswith(" ")][-1:]
+    return last[0].partition(":")[0].rpartition(".")[2] if last else ""
+
+
+def _flat(suite):
+    for part in suite:
+        if isinstance(part, unittest.TestSuite):
+            yield from _flat(part)
+        else:
+            yield part
+
+
+class _Runner(unittest.TextTestRunner):
+    """Runs what is selected, file by file in the order asked for, shuffled within each, class by class."""
+
+    wish = None
+
+    def run(self, test):
+        if not (self.wish.only or self.wish.random):
+            return super().run(test)
+        shuffled = self.wish.random or ours.random.Random(0)
+        classes = {}
+        keys = []
+        for number, one in enumerate(_flat(test)):
+            place = self.wish.place(_file(one, one.id()))
+            if place >= 0:
+                group = classes.setdefault(type(one), shuffled.random())
+                keys.append((place, group, shuffled.random() if self.wish.random else number, number, one))
+        keys.sort(key=lambda key: key[:4])
+        return super().run(unittest.TestSuite(key[-1] for key in keys))
+
+
 def main():
     """Run, report, and leave with unittest's own status: 0 passed, 1 failed, 5 nothing run."""
-    report, arguments = sys.argv[1], sys.argv[2:]
-    sys.path[0] = os.getcwd()  # as `python -m` has it
-    runner = unittest.TextTestRunner(resultclass=_Result, verbosity=1)
-    program = unittest.main(module=None, argv=["python -m unittest", *arguments], testRunner=runner, exit=False)
-    with open(report, "w", encoding="utf-8") as file:
-        json.dump(list(program.result.told.values()), file)
+    wish = ours.Wish(sys.argv[1:])
+    ours.open_the_tree()
+    _Runner.wish = wish
+    runner = _Runner(resultclass=_Result, verbosity=1)
+    argv = ["python -m unittest", *wish.arguments]
+    program = unittest.main(module=None, argv=argv, testRunner=runner, exit=False)
+    told = list(program.result.told.values())
+    ours.write(wish.report, told)
     sys.stdout.flush()
-    sys.exit(0 if program.result.wasSuccessful() and program.result.told else 1 if program.result.told else 5)
+    sys.exit(0 if program.result.wasSuccessful() and told else 1 if told else 5)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,44 @@
+"""pytest, run by a reporter of ours inside the sandbox, so that only what pytest itself loads comes before the tree."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from worker.adapters.base import Framework, Plan, Selection, misfit, replaced
+from worker.adapters.python import alias, isolated
+from worker.adapters.reports import ended
+from worker.sandbox.spec import OUT, REPORTERS
+from worker.twins import python as twins
+
+_FLAGS = ("-p", "no:cacheprovider", "--color=no", "--continue-on-collection-errors")  # one bad file hides no other
+_SCRIPT = f"{REPORTERS}/pytest_report.py"
+
+
+def plan(command: tuple[str, ...], selection: Selection) -> Plan:
+    """Return pytest under our reporter, whatever script or module ran it."""
+    at = next((i for i, part in enumerate(command) if PurePosixPath(part).name in ("pytest", "py.test")), -1)
+    if at < 0:
+        raise misfit(command, "pytest", "pytest tests")
+    before = command[:at]
+    runner = before[:-1] if before[-1:] == ("-m",) else ("python",)  # also for `uv run pytest` and its kind
+    arguments = replaced(command[at + 1 :], selection.stand_ins)
+    own = [f"{OUT}/report.jsonl", *(f"--only={path}" for path in selection.only)]
+    own += [f"--seed={selection.seed}"] if selection.seed is not None else []
+    return Plan(argv=(*isolated(runner), _SCRIPT, *own, "--", *arguments, *_FLAGS), report="report.jsonl")
+
+
+def control(path: str, text: str, word: str, holds: bool) -> str:
+    """Return a file with one function that passes, or fails by an assertion."""
+    del path, text
+    return f"def test_{word}():\n    got = {len(word)}\n    assert got == {len(word) if holds else len(word) + 1}\n"
+
+
+PYTEST = Framework(
+    name="pytest",
+    plan=plan,
+    read=ended,
+    control=control,
+    alias=alias,
+    twin=twins.twin_of_functions,
+    tests=twins.functions,
+)

@@ -1,0 +1,45 @@
+"""What our Python reporters share: their own arguments, the tree's places, and the report's lines.
+
+Runs inside the sandbox, under the environment's own Python, with the standard library alone.
+"""
+
+import json
+import os
+import random
+import sys
+
+MESSAGE = 2000
+WORST = ("error", "failed", "skipped", "passed")
+
+
+class Wish:
+    """What the worker asked for: `REPORT [--only=FILE]... [--seed=N] -- the framework's own arguments`."""
+
+    def __init__(self, argv):
+        at = argv.index("--")
+        self.report, *own = argv[:at]
+        self.arguments = argv[at + 1 :]
+        self.only = [part.split("=", 1)[1] for part in own if part.startswith("--only=")]
+        seeds = [part.split("=", 1)[1] for part in own if part.startswith("--seed=")]
+        self.random = random.Random(int(seeds[0])) if seeds else None
+
+    def place(self, file):
+        """Return where a file stands among those that are wanted, or -1 where it is not; 0 where all are."""
+        if not self.only:
+            return 0
+        return self.only.index(file) if file in self.only else -1
+
+
+def open_the_tree():
+    """Let the tree's modules be found, as `python -m` and PYTHONPATH have it; not before what must come from elsewhere."""
+    sys.dont_write_bytecode = True
+    places = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[:0] = list(dict.fromkeys(places))
+
+
+def write(report, told):
+    """Write one line a test, and a last one that says how many there were."""
+    with open(report, "w", encoding="utf-8") as file:
+        for entry in told:
+            file.write(json.dumps(entry) + "\n")
+        file.write(json.dumps({"end": len(told)}) + "\n")

@@ -1,0 +1,37 @@
+"""Changes to a text by byte ranges, and the values put in the place of expected ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+TEXT_BYTES_MAX = 1 << 20  # of one test file that is read; a larger one has no twin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """Put `text` in the place of the bytes from `start` up to `end`."""
+
+    start: int
+    end: int
+    text: str
+
+
+def applied(source: bytes, edits: Sequence[Edit]) -> str:
+    """Return the text with every change made; they do not overlap."""
+    for edit in sorted(edits, key=lambda edit: -edit.start):
+        source = source[: edit.start] + edit.text.encode() + source[edit.end :]
+    return source.decode()
+
+
+def word(random: Random, length: int = 9) -> str:
+    """Return a word of small letters that stands in no text by chance."""
+    return "".join(random.choices("bcdfghklmnprstvz", k=length))
+
+
+def other_number(value: float, random: Random) -> float:
+    """Return a number of the same kind that no tolerance takes for `value`."""
+    return (
+        value + random.randrange(1007, 1997) if isinstance(value, int) else value + random.randrange(1007, 1997) + 0.5
+    )

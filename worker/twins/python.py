@@ -1,0 +1,260 @@
+"""Twins of Python's tests, and the names of the tests in a file: pytest's functions, unittest's methods."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from random import Random
+
+from worker.adapters.base import Twin
+from worker.twins.edits import TEXT_BYTES_MAX, Edit, applied, other_number, word
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+_OPPOSITE = {
+    "assertTrue": "assertFalse",
+    "assertIn": "assertNotIn",
+    "assertIs": "assertIsNot",
+    "assertIsNone": "assertIsNotNone",
+    "assertIsInstance": "assertNotIsInstance",
+    "assertRegex": "assertNotRegex",
+    "assertEqual": "assertNotEqual",  # only from right to left: an equality has a value to change
+    "assertGreater": "assertLessEqual",
+    "assertLess": "assertGreaterEqual",
+}
+_OPPOSITES = {**_OPPOSITE, **{theirs: ours for ours, theirs in _OPPOSITE.items()}}
+_EQUALITIES = frozenset(
+    f"assert{kind}Equal" for kind in ("", "List", "Dict", "Tuple", "Set", "Sequence", "Count", "MultiLine", "Almost")
+)
+_RAISING = frozenset(("raises", "assertRaises", "assertRaisesRegex", "warns", "assertWarns", "assertWarnsRegex"))
+
+
+class _Lines:
+    """A source and where its nodes stand in it, in bytes."""
+
+    def __init__(self, text: str) -> None:
+        self.source = text.encode()
+        self._starts = [0]
+        for line in self.source.splitlines(keepends=True):
+            self._starts.append(self._starts[-1] + len(line))
+
+    def replaced(self, node: ast.expr, text: str) -> Edit:
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        start = self._starts[node.lineno - 1] + node.col_offset
+        return Edit(start=start, end=self._starts[node.end_lineno - 1] + node.end_col_offset, text=text)
+
+    def text(self, node: ast.expr) -> str:
+        where = self.replaced(node, "")
+        return self.source[where.start : where.end].decode()
+
+
+def functions(text: str) -> tuple[str, ...]:
+    """Return the tests that pytest surely finds in a file by its usual rules: `test_x`, `TestGroup::test_y`."""
+    return tuple("::".join(path) for path, _ in _tests(text, _is_group))
+
+
+def methods(text: str) -> tuple[str, ...]:
+    """Return the tests that unittest surely finds in a file: `Group.test_x`."""
+    return tuple(".".join(path) for path, _ in _tests(text, _is_case) if len(path) > 1)
+
+
+def twin_of_functions(text: str, random: Random) -> Twin | None:
+    """Return the twin of a file of pytest's, or None where it is not Python."""
+    return _twin(text, random, dict(zip(functions(text), (one for _, one in _tests(text, _is_group)), strict=True)))
+
+
+def twin_of_methods(text: str, random: Random) -> Twin | None:
+    """Return the twin of a file of unittest's, or None where it is not Python."""
+    own = (one for path, one in _tests(text, _is_case) if len(path) > 1)
+    return _twin(text, random, dict(zip(methods(text), own, strict=True)))
+
+
+def _twin(text: str, random: Random, tests: Mapping[str, _Function]) -> Twin | None:
+    if _parsed(text) is None:
+        return None
+    lines = _Lines(text)
+    places = {name: list(_places(function.body, lines, random)) for name, function in tests.items()}
+    edits = [random.choice(found) for found in places.values() if found]
+    return Twin(
+        text=applied(lines.source, edits),
+        changed=tuple(name for name, found in places.items() if found),
+        kept=tuple(name for name, found in places.items() if not found),
+    )
+
+
+# --- which tests there are --------------------------------------------------------------------------------------
+
+
+def _parsed(text: str) -> ast.Module | None:
+    if len(text) > TEXT_BYTES_MAX:
+        return None
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _tests(text: str, is_group: Callable[[ast.ClassDef], bool]) -> Iterator[tuple[tuple[str, ...], _Function]]:
+    """Yield each test's path and its function; of two of one name the later, as Python has it."""
+    tree = _parsed(text)
+    found: dict[tuple[str, ...], _Function] = {}
+    for node in tree.body if tree else ():
+        if isinstance(node, _Function) and _is_test(node):
+            found[(node.name,)] = node
+        elif isinstance(node, ast.ClassDef) and is_group(node):
+            found |= {(node.name, one.name): one for one in node.body if isinstance(one, _Function) and _is_test(one)}
+    yield from found.items()
+
+
+def _is_test(function: _Function) -> bool:
+    return function.name.startswith("test") and not any(
+        "fixture" in ast.unparse(decorator) for decorator in function.decorator_list
+    )
+
+
+def _is_case(node: ast.ClassDef) -> bool:
+    return any(_last(base).endswith("TestCase") for base in node.bases)
+
+
+def _is_group(node: ast.ClassDef) -> bool:
+    return _is_case(node) or (
+        node.name.startswith("Test")
+        and not any(isinstance(one, _Function) and one.name == "__init__" for one in node.body)
+    )
+
+
+def _last(node: ast.expr) -> str:
+    """Return the last name of `a.b.c`, or nothing."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+# --- what can be changed in one ---------------------------------------------------------------------------------
+
+
+def _places(body: Sequence[ast.stmt], lines: _Lines, random: Random) -> Iterator[Edit]:
+    """Yield changes, each of which alone makes the test fail, in statements that are surely reached."""
+    for statement in body:
+        match statement:
+            case ast.Assert(test=test):
+                yield _claim(test, lines, random)
+            case ast.Expr(value=ast.Call() as called):
+                yield from _asserted(called, lines, random)
+            case ast.Expr(value=ast.Await(value=ast.Call() as called)):
+                yield from _asserted(called, lines, random)
+            case ast.With(items=items, body=inner) | ast.AsyncWith(items=items, body=inner):
+                yield from _within(items, inner, lines, random)
+            case _:
+                pass
+        if _may_leave(statement):
+            return
+
+
+def _may_leave(statement: ast.stmt) -> bool:
+    """Return whether what follows a statement is perhaps never reached."""
+    inner = () if isinstance(statement, _Function | ast.ClassDef) else ast.walk(statement)
+    return any(isinstance(node, ast.Return | ast.Raise) for node in inner)
+
+
+def _claim(test: ast.expr, lines: _Lines, random: Random) -> Edit:
+    """Return a change to what an `assert` says: another expected value, or its contrary."""
+    match test:
+        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
+            return _other(_expected(left, right), lines, random)
+        case _:
+            return lines.replaced(test, f"not ({lines.text(test)})")
+
+
+def _expected(left: ast.expr, right: ast.expr) -> ast.expr:
+    """Return the side of a comparison that says what is expected: the one that nothing is called in."""
+    calls = [any(isinstance(node, ast.Call) for node in ast.walk(side)) for side in (left, right)]
+    return left if calls == [False, True] else right
+
+
+def _asserted(called: ast.Call, lines: _Lines, random: Random) -> Iterator[Edit]:
+    name = _last(called.func)
+    values = [value for value in called.args if not isinstance(value, ast.Starred)]
+    if len(values) != len(called.args):
+        return
+    if name in _EQUALITIES and len(values) >= 2:
+        yield _other(_expected(*values[:2]), lines, random)
+    elif name in _OPPOSITES and isinstance(called.func, ast.Attribute):
+        text = lines.text(called.func)
+        yield lines.replaced(called.func, text[: len(text) - len(name)] + _OPPOSITES[name])
+    elif name in _RAISING and len(values) >= 2:
+        yield _other_error(name, values[0], lines, random)
+    elif name.startswith("assert_") and len(values) == 2 and not name.startswith(("assert_called", "assert_any")):
+        yield lines.replaced(values[1], _beside(values[1], lines, random))  # numpy's and their kind
+
+
+def _within(items: Iterable[ast.withitem], body: Sequence[ast.stmt], lines: _Lines, random: Random) -> Iterator[Edit]:
+    called = [item.context_expr for item in items if isinstance(item.context_expr, ast.Call)]
+    raising = [call for call in called if _last(call.func) in _RAISING]
+    for call in raising:
+        if call.args:
+            yield _other_error(_last(call.func), call.args[0], lines, random)
+    if not raising and not any(_last(call.func) == "suppress" for call in called):
+        yield from _places(body, lines, random)
+
+
+def _other_error(name: str, node: ast.expr, lines: _Lines, random: Random) -> Edit:
+    """Return the wish for an error that nobody raises."""
+    kind = "Warning" if "arn" in name else "Exception"
+    return lines.replaced(node, f'type("{word(random).capitalize()}", ({kind},), {{}})')
+
+
+def _other(node: ast.expr, lines: _Lines, random: Random) -> Edit:
+    """Return a change to an expected value: one constant of a literal, or the whole beside a word."""
+    constants = list(_constants(node))
+    if not constants:
+        return lines.replaced(node, _beside(node, lines, random))
+    chosen = random.choice(constants)
+    return lines.replaced(chosen, repr(_changed(chosen.value, random)))
+
+
+def _beside(node: ast.expr, lines: _Lines, random: Random) -> str:
+    return f'("{word(random)}", {lines.text(node)})'
+
+
+def _constants(node: ast.expr) -> Iterator[ast.Constant]:
+    """Yield the constants of a literal that have another value of their kind; nothing where it is none."""
+    if not all(isinstance(part, _LITERAL) for part in ast.walk(node)):
+        return
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and _is_changeable(part.value):
+            yield part
+
+
+_LITERAL = (
+    ast.Constant,
+    ast.List,
+    ast.Tuple,
+    ast.Set,
+    ast.Dict,
+    ast.UnaryOp,
+    ast.USub,
+    ast.UAdd,
+    ast.Load,
+)
+
+
+def _is_changeable(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | str | bytes) or _is_finite(value)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _changed(value: object, random: Random) -> object:
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return other_number(value, random)
+        case str():
+            return value + word(random, 4)
+        case bytes():
+            return value + word(random, 4).encode()
+        case _:
+            return word(random)
