@@ -13,8 +13,8 @@ from graphs import views
 from graphs.state import State
 from graphs.team import Team
 from tandem import proof
+from tandem.deciding import decides_what_passes
 from tandem.detect import is_documentation, is_test_file
-from tandem.kinds import decides_what_passes
 from tandem.types import CommitId, Edit
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from router.execution import Ports
 from router.repository import OwnRepository, proof_commit
 from tandem import proof
+from tandem.deciding import decides_what_passes
 from tandem.detect import is_documentation
 from tandem.errors import Refused, TandemError
-from tandem.kinds import decides_what_passes
 from tandem.types import CheckReport, CheckRequest, CommitId, Edit, Json, PrepareRequest, RequestId, RunId
 
 _SOURCE_BYTES = 2 << 20  # of one test file

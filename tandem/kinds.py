@@ -6,7 +6,6 @@ Pure. In doubt a file is no documentation: that path through the workflow asks f
 from __future__ import annotations
 
 import re
-import unicodedata
 from pathlib import PurePosixPath
 
 from tandem.types import Adapter
@@ -62,7 +61,7 @@ def is_test_file(path: str, adapter: Adapter) -> bool:
             return bool(re.fullmatch(r"test.*\.py", name))
         case "node":
             return _is_web_test(name, folders, _NODE_SUFFIXES)
-        case "plain":
+        case _:
             return _is_any_test(name, folders)
 
 
@@ -86,15 +85,3 @@ def _is_any_test(name: str, folders: set[str]) -> bool:
 def is_requirements(name: str) -> bool:
     """Return whether a file of this name lists Python packages."""
     return bool(re.fullmatch(r"[\w.-]*(?:requirements|constraints)[\w.-]*\.(?:txt|in)", name, re.IGNORECASE))
-
-
-_DECIDING = frozenset(
-    ("conftest.py", "pytest.ini", ".pytest.ini", "tox.ini", "sitecustomize.py", "usercustomize.py", ".mocharc.json")
-)
-
-
-def decides_what_passes(path: str, adapter: Adapter) -> bool:
-    """Return whether a file has a say in what passes: any test, and what a test runner reads before the tests."""
-    name = PurePosixPath(path).name
-    plain = unicodedata.normalize("NFKC", name).casefold()  # on a Mac's disk CONFTEST.PY is conftest.py
-    return plain in _DECIDING or plain.endswith(".pth") or is_test_file(path, adapter)

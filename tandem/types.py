@@ -148,13 +148,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """What the tester left: `files` as they are in the commit `tests`, beside which controls are planted.
+    """What the tester left: `files` as they are in the commit `tests`, which the checked commit may not have changed.
 
-    With `twins`, the files also run under other names, in another order, and beside copies that must fail.
+    With `controls`, tests of the judge's own run among them: that tells whether the command finds planted tests at all.
+    With `twins`, the files also run under other names, in another order, beside controls and copies that must fail.
     """
 
     tests: CommitId
     files: tuple[str, ...]
+    controls: bool = False
     twins: bool = False
 
 

@@ -287,7 +287,7 @@ def check_out(request: types.CheckRequest) -> pb.CheckRequest:
             output_bytes=limits.output_bytes,
         ),
         unsandboxed=request.unsandboxed,
-        seal=request.seal and pb.Seal(tests=request.seal.tests, files=request.seal.files, twins=request.seal.twins),
+        seal=request.seal and _seal_out(request.seal),
     )
 
 
@@ -317,8 +317,17 @@ def check_in(message: pb.CheckRequest) -> types.CheckRequest:
     )
 
 
+def _seal_out(seal: types.Seal) -> pb.Seal:
+    return pb.Seal(tests=seal.tests, files=seal.files, controls=seal.controls, twins=seal.twins)
+
+
 def _seal_in(message: pb.Seal) -> types.Seal:
-    return types.Seal(tests=types.CommitId(message.tests), files=tuple(message.files), twins=message.twins)
+    return types.Seal(
+        tests=types.CommitId(message.tests),
+        files=tuple(message.files),
+        controls=message.controls,
+        twins=message.twins,
+    )
 
 
 def report_out(report: types.CheckReport) -> pb.CheckReport:

@@ -14,7 +14,7 @@ import re
 import shutil
 import unicodedata
 import uuid
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -220,3 +220,40 @@ def _open_up(folder: Path) -> None:
             path = Path(place, name)
             if not path.is_symlink():
                 path.chmod(0o700)
+
+
+def put(folder: Path, files: Mapping[str, str], removed: Iterable[str]) -> None:
+    """Write files below a folder and take others out; never through a link; blocking."""
+    for path in removed:
+        place = _place(folder, path)
+        if place is not None:
+            place.unlink(missing_ok=True)
+    for path, text in files.items():
+        place = _place(folder, path)
+        if place is None:
+            raise TandemError(f"cannot write {path}: a folder on its way is a link")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        with place.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+
+
+def read_bytes(folder: Path, path: str) -> bytes | None:
+    """Return a file's bytes, or None where there is none any more, or a link stands in its way; blocking."""
+    place = _place(folder, path)
+    if place is None or place.is_symlink() or not place.is_file():
+        return None
+    try:
+        return place.read_bytes()
+    except OSError:
+        return None
+
+
+def _place(folder: Path, path: str) -> Path | None:
+    """Return where a path below a folder is, or None where a folder on the way is a link."""
+    place = folder
+    for part in PurePosixPath(path).parts[:-1]:
+        place = place / part
+        if place.is_symlink():
+            return None
+    return place / PurePosixPath(path).name

@@ -35,10 +35,8 @@ class Reporter:
 
     def pytest_ignore_collect(self, collection_path):
         """Leave out test files that are not selected; nothing else, or packages would lose their `__init__`."""
-        if self.wish.only and collection_path.suffix == ".py" and collection_path.name != "__init__.py":
-            if self.wish.place(os.path.relpath(collection_path)) < 0:
-                return True
-        return None
+        module = collection_path.suffix == ".py" and collection_path.name != "__init__.py"
+        return True if module and self.wish.place(os.path.relpath(collection_path)) < 0 else None
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config, items):
