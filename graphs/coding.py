@@ -36,7 +36,7 @@ async def code(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     tree = await team.repo.tree(head)
     if tree in state.get("drafts", []):
         update["stuck"] = "the coder goes in circles: this draft is the same as an earlier one"
-    report = await team.check(step, state, head, "draft") if state["check"] else ""
+    report = await team.check(step, state, head, "draft", tooling.seal(state)) if state["check"] else ""
     idle = tree == await team.repo.tree(CommitId(state.get("tests") or team.task.base))
     trouble = tooling.trouble_of(team, state, team.reports[report]) if report else ""
     fine = not idle and not trouble and not wanted  # what was refused was not needed
