@@ -15,7 +15,7 @@ from graphs.state import State, enter
 from graphs.team import Team
 from tandem import proof
 from tandem.proof import outcomes
-from tandem.types import CheckReport, CommitId, Json, Seal
+from tandem.types import JUDGE, CheckReport, CommitId, Json, Seal
 
 RERUNS = 2  # further runs of the same tree where two differ, to name what is flaky
 
@@ -32,7 +32,8 @@ class Product:
 async def check(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     """Run everything over the head, judge it against the base, and write the product."""
     team, (step, visits) = runtime.context, enter(state, "check")
-    product = await prove(team, state, step, base=team.task.base, tests=state.get("tests", ""), head=state["head"])
+    made = prove if not state.get("override") else override
+    product = await made(team, state, step, base=team.task.base, tests=state.get("tests", ""), head=state["head"])
     if product.commit is None:
         return {"visits": visits, "findings": [finding(product.trouble)], "product": ""}
     return {"visits": visits, "product": product.commit, "note": product.note, "base": team.task.base}
@@ -73,6 +74,16 @@ async def prove(team: Team, state: State, step: str, *, base: str, tests: str, h
     reports = (team.reports[base_key], team.reports[red_key], team.reports[head_key])
     new = set(outcomes(reports[2])) - set(outcomes(reports[0]))  # one red file may stand for many tests
     made = await _proof(team, state, base, head, "proven", reports, new_tests=max(len(new), len(red.failing)))
+    return await _product(team, state, step, head, made, reports)
+
+
+async def override(team: Team, state: State, step: str, *, base: str, tests: str, head: str) -> Product:
+    """Return the product that the lead merges without a proof; the commit says so, in the lead's own words."""
+    del tests
+    empty = CheckReport(verdict="not run", reason="not run", judge=JUDGE)
+    known = [team.reports.get(state.get(key, ""), empty) for key in ("base_report", "red_report", "draft_report")]
+    reports = (known[0], known[1], replace(known[2], judge=JUDGE))
+    made = await _proof(team, state, base, head, "overridden", reports, new_tests=0)
     return await _product(team, state, step, head, made, reports)
 
 
@@ -179,15 +190,14 @@ async def approve(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     team, (step, visits) = runtime.context, enter(state, "approve")
     diff = await team.repo.diff(CommitId(state["base"]), CommitId(state["product"]))
     digest = hashlib.sha256(diff).hexdigest()
-    docs = not state.get("tests")
     answer = await team.put(
         step,
         "approve",
         ("approve", "change", "reject"),
         digest=digest,
         details=_shown(team, state),
-        by_yes="approve",
-        text=phrase("approve.docs", team.task.language, branch=team.task.target) if docs else None,
+        by_yes="" if state.get("override") else "approve",
+        text=_approve_words(team, state),
         branch=team.task.target,
     )
     if answer.choice == "approve":
@@ -199,7 +209,21 @@ async def approve(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     if answer.text or not remarks:
         remarks.append(finding(f"the lead: {answer.text or 'change it'}", severity="major"))
     more = max(state["rounds"], state.get("round", 0) + 1)  # a person's remark always gets its round
-    return {"visits": visits, "findings": remarks, "rounds": more, "drafts": [], "approved_diff": ""}
+    return {
+        "visits": visits,
+        "findings": remarks,
+        "rounds": more,
+        "drafts": [],
+        "approved_diff": "",
+        "override": "",
+    }
+
+
+def _approve_words(team: Team, state: State) -> str | None:
+    """Return the question where it is not the usual one."""
+    if words := state.get("override", ""):
+        return phrase("approve.override", team.task.language, branch=team.task.target, words=words)
+    return None if state.get("tests") else phrase("approve.docs", team.task.language, branch=team.task.target)
 
 
 def _shown(team: Team, state: State) -> dict[str, Json]:
@@ -216,5 +240,6 @@ def _shown(team: Team, state: State) -> dict[str, Json]:
         "sandbox": head.sandbox if head else (red.sandbox if red else ""),
         "rounds": state.get("round", 0),
         "findings": cast("Json", [f for f in state.get("findings", []) if f["severity"] == "minor"][:10]),
-        "proven": bool(state.get("tests")),
+        "proven": bool(state.get("tests")) and not state.get("override"),
+        "override": state.get("override", ""),
     }

@@ -139,6 +139,8 @@ async def _mismatch(case: _Case, parents: tuple[CommitId, ...]) -> str | None:
         return f"its tree is {tree[:10]} and the proof is about {claimed.tree[:10]}"
     if await repo.tree(case.commit, claimed.test_files) != claimed.tests_tree:
         return "its test files are not the ones the proof was made with"
+    if claimed.verdict == "overridden":
+        return None if claimed.override else "it says that the lead overrode the proof, and not with which words"
     if claimed.verdict == "unproven-docs":
         changed = await repo.changed(claimed.base, case.commit)
         odd = [path for path in changed if not is_documentation(path)]

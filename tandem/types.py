@@ -41,6 +41,7 @@ Adapter = Literal["pytest", "unittest", "node", "jest", "vitest", "go", "cargo",
 JUDGE = 2  # the version of the judge's rules; a proof names the one it was made under
 Controls = Literal["", "held", "absent", "unbuilt"]
 Slot = Literal["router", "worker"]
+OVERRIDE = "merge without proof"  # a choice that says what it does; it wants a reason beside it
 QuestionKind = Literal["guard", "route", "plan", "prepare", "dispute", "approve", "rounds"]
 
 
