@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import cast
 
 from router.execution import Ports
-from router.repository import OwnRepository, commits_of, proof_commit, proof_note
+from router.repository import OwnRepository, commits_of, proof_commit, proof_note, read_commit
 from tandem import proof
 from tandem.deciding import has_a_say
 from tandem.detect import is_documentation
-from tandem.errors import Refused, TandemError
+from tandem.errors import BadInput, Refused, TandemError
 from tandem.types import CheckReport, CheckRequest, CommitId, Edit, Json, PrepareRequest, RequestId, RunId, Seal
 
 _SOURCE_BYTES = 2 << 20  # of one test file
@@ -84,7 +84,13 @@ def _summed(commits: Sequence[Json]) -> dict[str, Json]:
 
 
 async def _one(state: Path, repo: str, commit: str, ports: Ports, allowed: Allowed) -> AsyncIterator[Progress]:
-    found = await proof_commit(Path(repo), commit)
+    try:
+        found = await proof_commit(Path(repo), commit)
+    except BadInput as error:  # it claims a proof, and its trailers are not as they were written
+        told = await read_commit(Path(repo), commit)
+        what: dict[str, Json] = {"repo": repo, "commit": told.commit, "checks": []}
+        yield "result", what | {"verdict": "does not hold", "reason": error.message}
+        return
     result: dict[str, Json] = {"repo": str(found.root), "commit": found.commit, "checks": []}
     if found.proof is None:
         yield "result", result | {"verdict": "no proof", "reason": "its message has no Tandem trailers"}

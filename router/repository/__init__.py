@@ -5,7 +5,7 @@ repository, and only its references, notes and the files of a fast-forward.
 """
 
 from router.repository.checkout import Checkout, inspect
-from router.repository.history import FoundCommit, commits_of, proof_commit, proof_note
+from router.repository.history import FoundCommit, commits_of, proof_commit, proof_note, read_commit
 from router.repository.own import OwnRepository
 from router.repository.transport import one_at_a_time, repo_id_of
 
@@ -18,5 +18,6 @@ __all__ = [
     "one_at_a_time",
     "proof_commit",
     "proof_note",
+    "read_commit",
     "repo_id_of",
 ]
