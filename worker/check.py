@@ -135,10 +135,10 @@ class Checker:
             planted = controls.plant(framework, texts, _RANDOM)
             ran = await self._run(rung, request, _beside(run, planted), None, on_progress)
             report = replace(report, duration_s=report.duration_s + ran.duration_s)
+            if ran.found.verdict == "resource limit":
+                return replace(report, verdict="resource limit", reason=f"under other names {ran.found.reason}")
             if planted is None or not ran.tests:
-                why = ran.found.reason or "no test was told of"
-                verdict = "resource limit" if ran.found.verdict == "resource limit" else "not run"
-                return replace(report, verdict=verdict, reason=f"under other names the tests gave no report: {why}")
+                return replace(report, controls="absent")
             held = controls.held(planted, ran.tests)
             report = replace(report, controls=held.controls)
             if held.trouble:
