@@ -84,10 +84,11 @@ class Judged:
         """Return what the tester's commit shows, with controls."""
         return self._check(self._tests, Seal(tests=self._tests, files=self._files, controls=True))
 
-    def head(self, files: Mapping[str, str | None], *, plainly: bool = False) -> CheckReport:
+    def head(self, files: Mapping[str, str | None], *, plainly: bool = False, mutation_s: float = 0) -> CheckReport:
         """Return what a change over the tests shows, sealed with twins, or `plainly`: without any seal."""
         head = self._commit(files)
-        return self._check(head, None if plainly else Seal(tests=self._tests, files=self._files, twins=True))
+        seal = Seal(tests=self._tests, files=self._files, twins=True, mutation_s=mutation_s)
+        return self._check(head, None if plainly else seal)
 
     def _check(self, commit: CommitId, seal: Seal | None) -> CheckReport:
         request = dataclasses.replace(self._request, commit=commit, seal=seal)
@@ -262,3 +263,22 @@ def test_a_folder_of_the_tree_is_judged_like_a_whole(tmp_path: Path) -> None:
     head = judged.head({"back/calc.py": HONEST})
     assert (head.verdict, head.reason, head.controls, head.twins) == ("passed", "", "held", 3)
     assert f"back/{FILE}::test_small" in told(head)
+
+
+TWO_FILES = {"calc.py": "from more import plus\n\n\ndef add(a, b):\n    return plus(a, b)\n"}
+
+
+def test_a_file_that_can_be_put_back_unnoticed_is_named(tmp_path: Path) -> None:
+    judged = python(tmp_path)
+    idle = {**TWO_FILES, "more.py": "def plus(a, b):\n    return a + b\n", "idle.py": "LIMIT = 3\n"}
+    report = judged.head(idle)
+    assert (report.verdict, report.unnoticed) == ("passed", ("idle.py",))
+
+
+def test_small_faults_in_the_change_are_put_before_its_tests(tmp_path: Path) -> None:
+    judged = python(tmp_path)
+    code = "def add(a, b):\n    if a == 'never' and b == 77:\n        return 5\n    return a + b\n"
+    report = judged.head({"calc.py": code}, mutation_s=60)
+    assert report.verdict == "passed"
+    assert report.mutants == 6  # ==, ==, and, 77, 5, +; a text is none
+    assert 1 <= report.killed < report.mutants
