@@ -143,7 +143,8 @@ def _user() -> tuple[int | None, socket.socket | None]:
     """Return a user id that is nobody's, and what holds it while this process lives; none where this is not root."""
     if os.geteuid() != 0:
         return None, None
-    for number in USERS:
+    start = os.getpid() % len(USERS)  # not the last run's: the kernel may still count what it left
+    for number in (*USERS[start:], *USERS[:start]):
         with contextlib.suppress(KeyError):
             pwd.getpwuid(number)
             continue

@@ -39,7 +39,7 @@ _AT = ("x86_64", "aarch64").index(platform.machine()) if platform.machine() in (
 
 
 class Attempt(NamedTuple):
-    """One way out. `quick` ones are tried at every start; `root` ones succeed outside only for root."""
+    """One way out. `quick` ones are tried at every start; `root` ones succeed outside only for a root without bounds."""
 
     name: str
     kind: Kind
@@ -126,7 +126,7 @@ def see_the_worker_s_environment(bait: Bait) -> object:
     return _any(_proc("environ"), lambda path: _with(Path(path).read_bytes(), bait["variable"]))
 
 
-@attempt("secrets", linux=True)
+@attempt("secrets", linux=True, root=True)
 def read_the_memory_of_another_process(bait: Bait) -> object:
     return _opened(f"/proc/{_victim(bait)}/mem", os.O_RDONLY)
 
@@ -146,14 +146,14 @@ def go_through_the_folder_of_another_process(bait: Bait) -> object:
     return os.listdir(f"/proc/{_victim(bait)}/cwd/")
 
 
-@attempt("secrets", linux=True)
+@attempt("secrets", linux=True, root=True)
 def copy_the_memory_of_another_process(bait: Bait) -> object:
     buffer = ctypes.create_string_buffer(8)
     local = struct.pack("PN", ctypes.addressof(buffer), 8)
     return _reached(errno.EFAULT, lambda: _call(310, 270, _victim(bait), local, 1, struct.pack("PN", 4096, 8), 1, 0))
 
 
-@attempt("secrets", linux=True)
+@attempt("secrets", linux=True, root=True)
 def take_a_descriptor_of_another_process(bait: Bait) -> object:
     return _call(438, 438, os.pidfd_open(_victim(bait)), 0, 0)
 
@@ -182,7 +182,7 @@ def read_shared_memory_by_number(bait: Bait) -> object:
     return _checked(_LIBC.shmat(found, None, 0o10000))
 
 
-@attempt("secrets", linux=True)
+@attempt("secrets", linux=True, root=True)
 def use_the_keyring_of_the_session(bait: Bait) -> object:
     return _call(250, 219, 0, -3, 0)
 
@@ -427,12 +427,12 @@ def listen_to_every_packet(bait: Bait) -> object:
     return socket.socket(17, socket.SOCK_RAW, 0).close()
 
 
-@attempt("network", linux=True)
+@attempt("network", linux=True, root=True)
 def talk_to_the_host_of_this_virtual_machine(bait: Bait) -> object:
     return _known(lambda: socket.socket(40, socket.SOCK_STREAM).close())
 
 
-@attempt("network", linux=True)
+@attempt("network", linux=True, root=True)
 def use_the_kernel_s_cryptography(bait: Bait) -> object:
     return _known(lambda: socket.socket(38, socket.SOCK_SEQPACKET).close())
 
@@ -452,14 +452,14 @@ def signal_whoever_watches_over_it(bait: Bait) -> object:
     return os.kill(_PARENT, signal.SIGCONT)
 
 
-@attempt("processes", linux=True)
+@attempt("processes", linux=True, root=True)
 def write_the_memory_of_whoever_watches_over_it(bait: Bait) -> object:
     if _PARENT <= 1:
         raise NotHere("the parent is the first process of a namespace, and part of the sandbox")
     return _opened(f"/proc/{_PARENT}/mem", os.O_RDWR)
 
 
-@attempt("processes", linux=True)
+@attempt("processes", linux=True, root=True)
 def trace_another_process(bait: Bait) -> object:
     victim = _victim(bait)
     _checked(_LIBC.ptrace(16, victim, None, None))
@@ -513,7 +513,7 @@ def mount_by_the_newer_calls(bait: Bait) -> object:
     return _call(430, 430, b"tmpfs", 0)
 
 
-@attempt("kernel", linux=True, quick=True)
+@attempt("kernel", linux=True, quick=True, root=True)
 def make_a_user_namespace(bait: Bait) -> object:
     return _checked(_LIBC.unshare(0x10000000))
 
@@ -523,12 +523,12 @@ def make_a_mount_namespace(bait: Bait) -> object:
     return _checked(_LIBC.unshare(0x20000))
 
 
-@attempt("kernel", linux=True)
+@attempt("kernel", linux=True, root=True)
 def make_a_namespace_by_cloning(bait: Bait) -> object:
     return _child(_call(56, 220, 0x10000000 | signal.SIGCHLD, 0, 0, 0, 0))
 
 
-@attempt("kernel", linux=True)
+@attempt("kernel", linux=True, root=True)
 def make_a_namespace_by_the_newer_clone(bait: Bait) -> object:
     about = struct.pack("8Q", 0x10000000, 0, 0, 0, signal.SIGCHLD, 0, 0, 0)
     return _child(_call(435, 435, about, len(about)))
@@ -576,18 +576,21 @@ def load_a_program_into_the_kernel(bait: Bait) -> object:
     return _known(lambda: _call(321, 280, 0, struct.pack("4I", 1, 4, 4, 1) + bytes(56), 72))
 
 
-@attempt("kernel", linux=True)
+@attempt("kernel", linux=True, root=True)
 def measure_through_the_kernel(bait: Bait) -> object:
     about = struct.pack("IIQ", 1, 112, 1) + bytes(24) + struct.pack("Q", 0x61) + bytes(64)
     return _known(lambda: _call(298, 241, about, 0, -1, -1, 0))
 
 
-@attempt("kernel", linux=True)
+@attempt("kernel", linux=True, root=True)
 def use_the_kernel_s_rings(bait: Bait) -> object:
+    switch = Path("/proc/sys/kernel/io_uring_disabled")
+    if switch.exists() and switch.read_text().strip() != "0":
+        raise NotHere("they are switched off on this machine")
     return _known(lambda: _call(425, 425, 1, ctypes.create_string_buffer(120)))
 
 
-@attempt("kernel", linux=True)
+@attempt("kernel", linux=True, root=True)
 def handle_page_faults(bait: Bait) -> object:
     return _known(lambda: _call(323, 282, 1))
 

@@ -66,27 +66,14 @@ def select() -> Rung:
         cgroups.sweep(groups)
     troubles: list[str] = []
     for rung in rungs():
-        trouble = asyncio.run(_trouble(rung))
-        if not trouble:
+        found = asyncio.run(trouble(rung))
+        if not found:
             return replace(rung, remedy="", groups=groups, limits_by=_limits_by(rung, groups))
-        troubles.append(f"{rung.name}: {trouble}; {rung.remedy}")
+        troubles.append(f"{rung.name}: {found}; {rung.remedy}")
     return Rung(name="", wrap=_refuse, remedy="; ".join(troubles))
 
 
-def _limits_by(rung: Rung, groups: Hierarchy | None) -> str:
-    """Return what holds a command to its limits at once; time and output are always the watchdog's."""
-    if groups is not None:
-        return f"control group (version {groups.version})"
-    apart = sys.platform == "linux" and (os.geteuid() != 0) == (rung.name == "bubblewrap")
-    return "processes by the user id, memory by the watchdog" if apart else "watchdog"
-
-
-def _refuse(spec: SandboxSpec, private: Path) -> Command:
-    del spec, private
-    raise NoSandbox("no sandbox works on this machine, so nothing was run; `tandem doctor` names what to install")
-
-
-async def _trouble(rung: Rung) -> str:
+async def trouble(rung: Rung) -> str:
     """Return why a rung does not hold, or nothing."""
     try:
         found = await selftest.attempt(rung, quick=True)
@@ -96,3 +83,17 @@ async def _trouble(rung: Rung) -> str:
         return str(error)
     open_ = selftest.holes(found, rung.conceded)
     return f"it does not hold: {', '.join(one.name for one in open_)}" if open_ else ""
+
+
+def _limits_by(rung: Rung, groups: Hierarchy | None) -> str:
+    """Return what holds a command to its limits at once; time and output are always the watchdog's."""
+    if groups is not None:
+        return f"control group (version {groups.version})"
+    root = os.geteuid() == 0  # nobody counts root's processes; Landlock runs them as another user then
+    counted = {"bubblewrap": not root, "landlock": root}.get(rung.name, False)
+    return "processes by the user id, memory by the watchdog" if counted else "watchdog"
+
+
+def _refuse(spec: SandboxSpec, private: Path) -> Command:
+    del spec, private
+    raise NoSandbox("no sandbox works on this machine, so nothing was run; `tandem doctor` names what to install")

@@ -36,18 +36,22 @@ CONCEDED = frozenset({"list-processes", "see-that-a-file-is-there"})
 _CONFINE = Path(__file__).with_name("confine.py")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+# Elsewhere these are not there; a file that is there and refused surprises programs that ask which distribution this is.
+_DISTRIBUTION = ("os-release", "debian_version", "lsb-release", "redhat-release", "fedora-release", "alpine-release")
 _OLDEST = 3  # before, a file could be cut to nothing unseen
 _SIGNALS = 6  # from here on, signals stay inside by themselves
 _ASK_VERSION = 444, 1  # landlock_create_ruleset, LANDLOCK_CREATE_RULESET_VERSION
 
 
-def wrap(spec: SandboxSpec, private: Path) -> Command:
+def wrap(spec: SandboxSpec, private: Path, *, newest: int = 99) -> Command:
     """Return the command that runs `spec`; `private` becomes HOME and the place for temporary files.
+
+    `newest` is the version of Landlock to use at most, as an older kernel would.
 
     Raises:
         OSError: This kernel has no Landlock, or an old one, or the architecture has no filter.
     """
-    found = version()
+    found = min(version(), newest)
     if found < _OLDEST or not seccomp.knows():
         raise OSError(errno.ENOSYS, f"this kernel has Landlock {found} and needs {_OLDEST}" if found else "no Landlock")
     env = {"USER": "check", "LOGNAME": "check", **unmounted(spec, private)}
@@ -57,7 +61,7 @@ def wrap(spec: SandboxSpec, private: Path) -> Command:
         "env": env,
         "cwd": working_folder(spec),
         "read": [*_SYSTEM, *map(str, toolchain_roots()), *(str(m.source) for m in spec.mounts if not m.writable)],
-        "look": ["/proc", *readable_etc(network=spec.network)],
+        "look": ["/proc", *readable_etc(network=spec.network), *(f"/etc/{name}" for name in _DISTRIBUTION)],
         "devices": _DEVICES,
         "write": [str(private), *(str(m.source) for m in spec.mounts if m.writable)],
         "network": spec.network,

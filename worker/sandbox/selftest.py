@@ -38,17 +38,20 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Escape:
-    """An attempt by its name, and whether it is tried at every start."""
+    """An attempt by its name; whether it is tried at every start, and only succeeds outside for a root without bounds."""
 
     name: str
     quick: bool
+    root: bool
 
 
 @cache
 def escapes() -> tuple[Escape, ...]:
     """Return all attempts, read from the list's own text: it is run inside, and never imported here."""
     found = re.findall(r"^@attempt\(([^\n]*)\)\ndef (\w+)\(", ESCAPES.read_text(), re.MULTILINE)
-    return tuple(Escape(name=name.replace("_", "-"), quick="quick=True" in how) for how, name in found)
+    return tuple(
+        Escape(name=name.replace("_", "-"), quick="quick=True" in how, root="root=True" in how) for how, name in found
+    )
 
 
 async def attempt(rung: Rung, *, quick: bool = False) -> list[Finding]:
