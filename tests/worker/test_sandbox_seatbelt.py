@@ -104,40 +104,19 @@ def test_metadata_is_told_of_the_way_and_of_nothing_else(spec: SandboxSpec, tmp_
     assert str(tmp_path / "secret") not in paths(metadata, "literal")
 
 
+NEVER = (
+    *("network*", "network-outbound", "network-inbound", "network-bind", "system-socket", "sysctl-write", "iokit-open"),
+    *("ipc-posix-shm", "ipc-posix-shm-read-data", "ipc-sysv-shm", "mach-register", "mach-priv-task-port"),
+    *("file-ioctl", "file-link", "file-issue-extension", "process-info-pidinfo", "appleevent-send", "pseudo-tty"),
+    *("user-preference-read", "lsopen", "system-privilege", "system-mac-syscall", "distributed-notification-post"),
+)
 # The operation that an attempt needs, and the one filter it may stand with; none: it is never allowed.
 RELIED_ON = {
     "signal": [["target", "same-sandbox"]],
     "process-info*": [["target", "same-sandbox"]],
     "mach-lookup": [["global-name", '"com.apple.system.opendirectoryd.libinfo"']],
     "ipc-posix-sem": [["any"]],
-    **dict.fromkeys(
-        [
-            "network*",
-            "network-outbound",
-            "network-inbound",
-            "network-bind",
-            "system-socket",
-            "sysctl-write",
-            "iokit-open",
-            "ipc-posix-shm",
-            "ipc-posix-shm-read-data",
-            "ipc-sysv-shm",
-            "mach-register",
-            "mach-priv-task-port",
-            "file-ioctl",
-            "file-link",
-            "process-info-pidinfo",
-            "appleevent-send",
-            "pseudo-tty",
-            "user-preference-read",
-            "file-issue-extension",
-            "lsopen",
-            "system-privilege",
-            "system-mac-syscall",
-            "nvram*",
-            "distributed-notification-post",
-        ]
-    ),
+    **dict.fromkeys(NEVER),
 }
 
 

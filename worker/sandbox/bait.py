@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -31,7 +30,7 @@ _PRIVATE = (
 _GROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory")
 _SHARED = Path("/dev/shm")  # noqa: S108 - shared memory has no other place
 _CREATE = 0o1000 | 0o666
-_TRY_S = 0.05
+_KNOCK_S = 0.05
 
 
 @contextmanager
@@ -86,31 +85,35 @@ def _listeners(stack: ExitStack, folder: Path) -> dict[str, Any]:
         found["free"] = spare.getsockname()[1]
     over = threading.Event()
     for work in (lambda: _echo(udp, over), lambda: _knock(found["free"], over)):
-        _in_background(stack, over, work)
+        _in_background(stack, work)
+    stack.callback(_wake, udp.getsockname())  # what is stacked last is done first
+    stack.callback(over.set)
     return found
 
 
-def _in_background(stack: ExitStack, over: threading.Event, work: Callable[[], None]) -> None:
+def _in_background(stack: ExitStack, work: Callable[[], None]) -> None:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     stack.callback(thread.join)
-    stack.callback(over.set)
 
 
 def _echo(udp: socket.socket, over: threading.Event) -> None:
-    udp.settimeout(_TRY_S)
     while not over.is_set():
         with contextlib.suppress(OSError):
             said, sender = udp.recvfrom(100)
             udp.sendto(said, sender)
 
 
+def _wake(address: tuple[str, int]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b".", address)
+
+
 def _knock(port: int, over: threading.Event) -> None:
     """Connect to a port where nobody listens, again and again, until somebody does."""
-    while not over.is_set():
+    while not over.wait(_KNOCK_S):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             pass
-        time.sleep(_TRY_S)
 
 
 def _process(stack: ExitStack) -> dict[str, Any]:

@@ -6,6 +6,7 @@ changed through that same descriptor. A signal is let through if it stays in the
 with the standard library alone.
 """
 
+# ruff: noqa: PTH101, PTH115, PTH123, PTH208 - part of what starts for every command, see there
 from __future__ import annotations
 
 import contextlib
@@ -16,7 +17,6 @@ import os
 import struct
 import time
 from collections.abc import Generator, Sequence
-from pathlib import Path
 
 RECEIVE, SEND, STILL_VALID = 0xC0502100, 0xC0182101, 0x40082102
 NOTICE = struct.Struct("=QII iIQ 6Q")  # id, pid, flags; number, architecture, instruction, arguments
@@ -91,7 +91,7 @@ class Broker:
     def _chmod(self, place: int, mode: int) -> None:
         with _closing(place):
             self._must_be_ours(place)
-            Path(f"/proc/self/fd/{place}").chmod(mode & 0o7777)
+            os.chmod(f"/proc/self/fd/{place}", mode & 0o7777)
 
     def _date(self, place: int, when: tuple[int, int, int, int] | None) -> None:
         with _closing(place):
@@ -111,7 +111,7 @@ class Broker:
 
     def _must_be_ours(self, place: int) -> None:
         """Refuse a file that lies in none of the folders; it is open, so what is looked at is what will be changed."""
-        real = str(Path(f"/proc/self/fd/{place}").readlink())
+        real = os.readlink(f"/proc/self/fd/{place}")
         if not any(real == folder or real.startswith(f"{folder}/") for folder in self._folders):
             raise Refused(errno.EPERM)
 
@@ -192,10 +192,10 @@ def _stays_inside(target: int, pid: int) -> bool:
 
 def _members(group: int) -> list[int]:
     found: list[int] = []
-    for place in Path("/proc").glob("[0-9]*"):
+    for name in os.listdir("/proc"):
         with contextlib.suppress(OSError):
-            if os.getpgid(int(place.name)) == group:
-                found.append(int(place.name))
+            if name.isdigit() and os.getpgid(int(name)) == group:
+                found.append(int(name))
     return found
 
 
@@ -203,7 +203,8 @@ def _is_below(pid: int) -> bool:
     """Return whether a process, or the one that a thread belongs to, is a descendant of this one."""
     try:
         while pid > 1:
-            fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+            with open(f"/proc/{pid}/status") as told:
+                fields = dict(line.split(":\t", 1) for line in told)
             pid = int(fields["PPid"])
             if pid == os.getpid():
                 return True

@@ -1,19 +1,20 @@
-"""Confine this process by Landlock and seccomp and run a command: `confine.py DESCRIPTOR`, the standard library alone.
+"""Confine this process by Landlock and seccomp and run a command: `main(DESCRIPTOR)`, with the standard library alone.
 
-DESCRIPTOR holds the policy (`worker/sandbox/landlock.py` writes it). This process stays outside as the command's keeper: it
-answers what the filter asks (`broker.py`), takes in whoever loses a parent, kills what is left when the command ends, and
-gives the folders back to their owner. It runs with an empty environment and never reads a file of the command's.
+DESCRIPTOR holds the policy; `worker/sandbox/landlock.py` writes it and starts this in an interpreter of its own. This
+process stays outside as the command's keeper: it answers what the filter asks (`broker.py`), takes in whoever loses a
+parent, kills what is left when the command ends, and gives the folders back to their owner. It runs with an empty
+environment and never reads a file of the command's.
 
 Numbers are those of the kernel's headers; landlock(7), seccomp_unotify(2) and capabilities(7) explain them.
 """
 
+# ruff: noqa: PTH116 - it starts for every command; pathlib, json and re would double the time
 from __future__ import annotations
 
-import base64
 import contextlib
 import ctypes
 import errno
-import json
+import marshal
 import os
 import pwd
 import resource
@@ -22,18 +23,13 @@ import signal
 import socket
 import stat
 import struct
-import sys
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from worker.sandbox import broker
-else:  # the folder is on no path here
-    _found = spec_from_file_location("broker", Path(__file__).with_name("broker.py"))
-    broker = module_from_spec(_found)
-    _found.loader.exec_module(broker)
+else:  # beside this, and in no package here
+    import broker
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
@@ -61,10 +57,10 @@ USERS = range(60706, 61184)
 CANNOT = 125  # exit status of a command that was not run
 
 
-def main() -> None:
+def main(descriptor: int) -> None:
     """Run the policy's command, and leave with its status."""
-    with os.fdopen(int(sys.argv[1]), "rb") as told:
-        policy: dict[str, Any] = json.load(told)
+    with os.fdopen(descriptor, "rb") as told:
+        policy: dict[str, Any] = marshal.load(told)  # noqa: S302 - the worker wrote it, in the same Python
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     signal.signal(signal.SIGTERM, lambda number, frame: _leave(143))
@@ -131,7 +127,8 @@ def _leave(code: int, folders: list[_Folder] | None = None) -> NoReturn:
 
 def _children() -> list[int]:
     try:
-        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+        with open(f"/proc/self/task/{os.getpid()}/children") as told:  # noqa: PTH123 - see above
+            return [int(pid) for pid in told.read().split()]
     except OSError:
         return []
 
@@ -180,7 +177,7 @@ class _Folder:
 
     def __init__(self, path: str, user: int) -> None:
         self._path = path
-        owner = Path(path).stat()
+        owner = os.stat(path)
         self._owner = owner.st_uid, owner.st_gid
         _give(path, user, user)
 
@@ -229,7 +226,7 @@ def _confine(policy: dict[str, Any], user: int | None, theirs: socket.socket) ->
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a change of user clears it
     _checked(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     _checked(LIBC.syscall(RESTRICT_SELF, rules, 0))
-    listener = _filter(base64.b64decode(policy["filter"]))
+    listener = _filter(policy["filter"])
     socket.send_fds(theirs, [b"x"], [listener])
 
 
@@ -298,7 +295,3 @@ def _checked(result: int) -> int:
         number = ctypes.get_errno() or errno.EINVAL
         raise OSError(number, os.strerror(number))
     return result
-
-
-if __name__ == "__main__":
-    main()

@@ -17,10 +17,9 @@ There are no mounts: paths keep their real names, as on macOS. `confine.py` does
 
 from __future__ import annotations
 
-import base64
 import ctypes
 import errno
-import json
+import marshal
 import sys
 from functools import cache
 from pathlib import Path
@@ -34,6 +33,8 @@ from worker.sandbox.toolchains import base_python, toolchain_roots
 REMEDY = "use a kernel from 6.2 on with Landlock (CONFIG_LSM or lsm= names it)"
 CONCEDED = frozenset({"list-processes", "see-that-a-file-is-there"})
 _CONFINE = Path(__file__).with_name("confine.py")
+# Not as a script: a script is compiled anew each time.
+_START = "import sys; sys.path.append(sys.argv[1]); import confine; confine.main(int(sys.argv[2]))"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # Elsewhere these are not there; a file that is there and refused surprises programs that ask which distribution this is.
@@ -62,17 +63,17 @@ def wrap(spec: SandboxSpec, private: Path, *, newest: int = 99) -> Command:
         "cwd": working_folder(spec),
         "read": [*_SYSTEM, *map(str, toolchain_roots()), *(str(m.source) for m in spec.mounts if not m.writable)],
         "look": ["/proc", *readable_etc(network=spec.network), *(f"/etc/{name}" for name in _DISTRIBUTION)],
-        "devices": _DEVICES,
+        "devices": [*_DEVICES],
         "write": [str(private), *(str(m.source) for m in spec.mounts if m.writable)],
         "network": spec.network,
         "version": found,
-        "filter": base64.b64encode(seccomp.here(network=spec.network, asked=asked)).decode(),
+        "filter": seccomp.here(network=spec.network, asked=asked),
         "asked": seccomp.numbers(asked),
         "tasks": tasks(spec.limits),
         "file_bytes": FILE_BYTES_MAX,
     }
-    argv = (base_python(), "-I", "-S", str(_CONFINE), Command.OPTIONS)
-    return Command(argv=argv, handed={Command.OPTIONS: json.dumps(policy).encode()})
+    argv = (base_python(), "-I", "-S", "-c", _START, str(_CONFINE.parent), Command.OPTIONS)
+    return Command(argv=argv, handed={Command.OPTIONS: marshal.dumps(policy)})
 
 
 @cache
