@@ -10,7 +10,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
+import uuid
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -147,54 +148,66 @@ def test_what_fills_temporary_files_counts_as_memory(tmp_path: Path) -> None:
     assert inside(tmp_path, grouped("bubblewrap"), code, limits).breach == "memory"
 
 
+@contextlib.contextmanager
+def of_its_own(name: str) -> Generator[Rung]:
+    """Yield a rung whose groups stand in a place of this test's, where no other run's are."""
+    on = grouped(name)
+    assert on.groups is not None
+    apart = f"tandem-test-{uuid.uuid4().hex[:12]}"
+    folders = {controller: folder / apart for controller, folder in on.groups.folders.items()}
+    for place in set(folders.values()):
+        place.mkdir()
+        if on.groups.version == 2:
+            (place / "cgroup.subtree_control").write_text("+memory +pids")
+    try:
+        yield dataclasses.replace(on, groups=cgroups.Hierarchy(version=on.groups.version, folders=folders))
+    finally:
+        for place in set(folders.values()):
+            place.rmdir()
+
+
 @pytest.mark.parametrize("name", RUNGS)
 def test_nothing_is_left_of_a_group(tmp_path: Path, name: str) -> None:
-    on = grouped(name)
-    before = boxes(on)
-    inside(
-        tmp_path,
-        on,
-        "import os\nif os.fork() == 0:\n    os.setsid()\n    os.execv('/bin/sleep', ['sleep', '60'])",
-        Limits(),
-    )
-    assert boxes(on) == before
+    daemon = "import os\nif os.fork() == 0:\n    os.setsid()\n    os.execv('/bin/sleep', ['sleep', '60'])"
+    with of_its_own(name) as on:
+        assert inside(tmp_path, on, daemon, Limits()).exit_code == 0
+        assert boxes(on) == set()
 
 
 KILLED = """
-import asyncio, sys
+import asyncio, dataclasses, sys
 from pathlib import Path
 from tandem.types import Limits
 from tests.support.trees import known_rung
-from tests.support.users import as_a_user
 from worker import sandbox
+from worker.sandbox import cgroups
 from worker.sandbox.spec import SandboxSpec
+name, version, memory, pids = sys.argv[1:]
+groups = cgroups.Hierarchy(version=int(version), folders={"memory": Path(memory), "pids": Path(pids)})
+on = dataclasses.replace(known_rung(name), groups=groups)
 spec = SandboxSpec(argv=("/bin/sh", "-c", "echo up; sleep 60"), cwd="/", mounts=(), limits=Limits())
-on = known_rung(sys.argv[1])
-print("ready", flush=True)
 asyncio.run(sandbox.run(on, spec, on_output=lambda piece: print("up", flush=True)))
 """
 
 
 @pytest.mark.parametrize("name", RUNGS)
 def test_what_a_killed_worker_leaves_is_swept_and_what_is_in_use_is_not(name: str) -> None:
-    on = grouped(name)
-    assert on.groups is not None
-    before = boxes(on)
-    worker = subprocess.Popen([sys.executable, "-c", KILLED, name], stdout=subprocess.PIPE, text=True)
-    assert worker.stdout is not None
-    with contextlib.closing(worker.stdout) as said:
-        assert [said.readline(), said.readline()] == ["ready\n", "up\n"]
-        left = boxes(on) - before
-        assert len(left) == len(set(on.groups.folders.values()))
-        cgroups.sweep(on.groups)
-        assert boxes(on) >= left, "it is in use"
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
-    assert boxes(on) >= left
-    deadline = time.monotonic() + 10
-    while boxes(on) & left and time.monotonic() < deadline:
-        cgroups.sweep(on.groups)
-    assert not boxes(on) & left
+    with of_its_own(name) as on:
+        assert on.groups is not None
+        folders = on.groups.folders
+        about = [name, str(on.groups.version), str(folders["memory"]), str(folders["pids"])]
+        worker = subprocess.Popen([sys.executable, "-c", KILLED, *about], stdout=subprocess.PIPE, text=True)
+        assert worker.stdout is not None
+        with contextlib.closing(worker.stdout) as said:
+            assert said.readline() == "up\n"
+            left = boxes(on)
+            assert len(left) == len(set(folders.values()))
+            assert cgroups.sweep(on.groups) == 0, "it is in use"
+            assert boxes(on) == left
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+        assert cgroups.sweep(on.groups) == len(left)
+        assert boxes(on) == set()
 
 
 def boxes(on: Rung) -> set[Path]:

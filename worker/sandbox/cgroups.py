@@ -32,8 +32,8 @@ _GONE_S = 5.0
 _MEMORY = {1: "memory.limit_in_bytes", 2: "memory.max"}
 _SWAP = {1: "memory.memsw.limit_in_bytes", 2: "memory.swap.max"}
 _KILLED = {1: "memory.oom_control", 2: "memory.events"}
-# A shell leaves PWD and more in the environment, which would tell this machine's paths inside.
-_JOIN = 'for place in $1; do echo 0 >"$place/cgroup.procs" || exit 125; done; shift; exec /usr/bin/env -i "$@"'
+# A shell leaves PWD and its like in the environment, which would tell this machine's paths inside.
+_JOIN = 'for place in $1; do echo 0 >"$place/cgroup.procs" || exit 125; done; shift; unset PWD OLDPWD SHLVL; exec "$@"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
