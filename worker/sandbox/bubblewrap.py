@@ -60,7 +60,7 @@ def wrap(spec: SandboxSpec, private: Path) -> Command:
         *(part for name, value in spec.env.items() for part in ("--setenv", name, value)),
     )
     handed = {Command.OPTIONS: b"".join(os.fsencode(option) + b"\0" for option in options)}
-    argv = [program, "--args", Command.OPTIONS, "--info-fd", Command.INFO]
+    argv = [program, "--args", Command.OPTIONS, "--info-fd", Command.INFO, "--block-fd", Command.GATE]
     if seccomp.knows():
         handed[Command.FILTER] = seccomp.namespaced()
         argv += ["--seccomp", Command.FILTER]

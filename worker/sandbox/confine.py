@@ -1,9 +1,9 @@
-"""Confine this process by Landlock and seccomp and run a command: `main(DESCRIPTOR)`, with the standard library alone.
+"""Confine this process by Landlock and seccomp and run a command: `main(policy, gate)`, with the standard library.
 
-DESCRIPTOR holds the policy; `worker/sandbox/landlock.py` writes it and starts this in an interpreter of its own. This
-process stays outside as the command's keeper: it answers what the filter asks (`broker.py`), takes in whoever loses a
-parent, kills what is left when the command ends, and gives the folders back to their owner. It runs with an empty
-environment and never reads a file of the command's.
+One descriptor holds the policy, on the other comes a byte when the command may run; `worker/sandbox/landlock.py` writes the
+policy and starts this in an interpreter of its own. This process stays outside as the command's keeper: it answers what the
+filter asks (`broker.py`), takes in whoever loses a parent, kills what is left when the command ends, and gives the folders
+back to their owner. It runs with an empty environment and never reads a file of the command's.
 
 Numbers are those of the kernel's headers; landlock(7), seccomp_unotify(2) and capabilities(7) explain them.
 """
@@ -57,9 +57,9 @@ USERS = range(60706, 61184)
 CANNOT = 125  # exit status of a command that was not run
 
 
-def main(descriptor: int) -> None:
+def main(written: int, gate: int) -> None:
     """Run the policy's command, and leave with its status."""
-    with os.fdopen(descriptor, "rb") as told:
+    with os.fdopen(written, "rb") as told:
         policy: dict[str, Any] = marshal.load(told)  # noqa: S302 - the worker wrote it, in the same Python
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
@@ -70,6 +70,9 @@ def main(descriptor: int) -> None:
     user, claim = _user()
     folders = [] if user is None else [_Folder(path, user) for path in policy["write"]]
     ours, theirs = socket.socketpair()
+    if not os.read(gate, 1):  # the worker is gone
+        _leave(CANNOT, folders)
+    os.close(gate)
     child = os.fork()
     if child == 0:
         ours.close()

@@ -23,7 +23,7 @@ from worker.sandbox import processes
 from worker.sandbox.cgroups import Group
 from worker.sandbox.limits import FILE_BYTES_MAX, tasks
 from worker.sandbox.output import Output
-from worker.sandbox.spec import SandboxSpec
+from worker.sandbox.spec import Lines, SandboxSpec
 
 Breach = Literal["", "time", "memory", "processes", "output"]
 WATCH_S = 0.1
@@ -35,12 +35,13 @@ _LAUNCHERS = 2  # bubblewrap outside and inside, or a keeper: not what was asked
 class Confined:
     """A launcher's process and all that came of it.
 
-    `info` is where bubblewrap tells the first process inside, -1 for nowhere; `group` holds all of it, where there is one.
+    The launcher waits at the gate until it, and the first process inside, are in the `group` that holds all of it, where
+    there is one.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, info: int, group: Group | None = None) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, lines: Lines, group: Group | None = None) -> None:
         self._process = process
-        self._info = info
+        self._info, self._gate = lines.info, lines.gate
         self._group = group
         self._first = -1  # a descriptor of the first process inside, which takes its whole namespace along
         self._inside = 0  # its number
@@ -53,11 +54,7 @@ class Confined:
         _bound(self._process.pid)
         assert self._process.stdout is not None
         self._reading = asyncio.create_task(output.read(self._process.stdout))
-        if self._info >= 0:
-            self._telling = asyncio.create_task(asyncio.to_thread(_first_inside, self._info))
-            self._hold(await asyncio.shield(self._telling))
-            if self._group is None:
-                self._bound_inside(tasks(spec.limits))
+        await self._let_in(spec.limits)
         watches = (
             asyncio.create_task(self._watch(spec, started)),
             asyncio.create_task(_flooded(output)),
@@ -92,6 +89,26 @@ class Confined:
 
     def _refused(self) -> Breach:
         return self._group.refused() if self._group is not None else ""
+
+    async def _let_in(self, limits: Limits) -> None:
+        """Bound what waits at the gate, and open it."""
+        if self._group is not None:  # meanwhile the launcher sets up what it can
+            await asyncio.to_thread(self._take, self._process.pid)
+        if self._info >= 0:
+            self._telling = asyncio.create_task(asyncio.to_thread(_first_inside, self._info))
+            self._hold(await asyncio.shield(self._telling))
+            if self._group is None:
+                self._bound_inside(tasks(limits))
+            elif self._inside:
+                self._take(self._inside)
+        if self._gate >= 0:
+            with contextlib.suppress(BrokenPipeError):  # it has ended already, and says why
+                os.write(self._gate, b"x")
+
+    def _take(self, pid: int) -> None:
+        assert self._group is not None
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            self._group.take(pid)
 
     async def _ended(self) -> Breach:
         await self._process.wait()
@@ -131,10 +148,10 @@ class Confined:
                 async with asyncio.timeout(_GONE_S):
                     await asyncio.gather(self._reading, return_exceptions=True)
             self._reading.cancel()
-        for descriptor in (self._info, self._first):
+        for descriptor in (self._info, self._gate, self._first):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._info = self._first = -1
+        self._info = self._gate = self._first = -1
 
     async def _clear(self) -> None:
         """Kill the tree: its namespace, its control group, or else whatever was ever seen of it, until none is left."""

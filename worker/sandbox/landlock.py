@@ -34,7 +34,7 @@ REMEDY = "use a kernel from 6.2 on with Landlock (CONFIG_LSM or lsm= names it)"
 CONCEDED = frozenset({"list-processes", "see-that-a-file-is-there"})
 _CONFINE = Path(__file__).with_name("confine.py")
 # Not as a script: a script is compiled anew each time.
-_START = "import sys; sys.path.append(sys.argv[1]); import confine; confine.main(int(sys.argv[2]))"
+_START = "import sys; sys.path.append(sys.argv[1]); import confine; confine.main(*map(int, sys.argv[2:]))"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # Elsewhere these are not there; a file that is there and refused surprises programs that ask which distribution this is.
@@ -72,7 +72,7 @@ def wrap(spec: SandboxSpec, private: Path, *, newest: int = 99) -> Command:
         "tasks": tasks(spec.limits),
         "file_bytes": FILE_BYTES_MAX,
     }
-    argv = (base_python(), "-I", "-S", "-c", _START, str(_CONFINE.parent), Command.OPTIONS)
+    argv = (base_python(), "-I", "-S", "-c", _START, str(_CONFINE.parent), Command.OPTIONS, Command.GATE)
     return Command(argv=argv, handed={Command.OPTIONS: marshal.dumps(policy)})
 
 

@@ -21,7 +21,7 @@ from tandem.types import Limits
 from worker.sandbox.cgroups import Group
 from worker.sandbox.confined import Breach, Confined
 from worker.sandbox.output import OnOutput, Output
-from worker.sandbox.spec import Command, SandboxSpec, working_folder
+from worker.sandbox.spec import Command, Lines, SandboxSpec, working_folder
 
 if TYPE_CHECKING:
     from worker.sandbox.ladder import Rung
@@ -51,10 +51,10 @@ async def run(rung: Rung, spec: SandboxSpec, on_output: OnOutput | None = None) 
         _grouped(rung, spec.limits) as group,
     ):
         command = rung.wrap(spec, Path(name))
-        with _descriptors(command) as (argv, passed, info):
+        with _descriptors(command) as (argv, passed, lines):
             starting = asyncio.ensure_future(
                 asyncio.create_subprocess_exec(
-                    *(argv if group is None else group.joining(argv)),
+                    *argv,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT,
@@ -65,9 +65,9 @@ async def run(rung: Rung, spec: SandboxSpec, on_output: OnOutput | None = None) 
                 )
             )
             try:
-                confined = Confined(await asyncio.shield(starting), info, group)
+                confined = Confined(await asyncio.shield(starting), lines, group)
             except asyncio.CancelledError:  # a half-started process would be nobody's
-                await asyncio.shield(Confined(await starting, info, group).end())
+                await asyncio.shield(Confined(await starting, lines, group).end())
                 raise
         try:
             exit_code, breach = await confined.follow(spec, started, output)
@@ -97,8 +97,8 @@ def _grouped(rung: Rung, limits: Limits) -> Generator[Group | None]:
 
 
 @contextlib.contextmanager
-def _descriptors(command: Command) -> Generator[tuple[tuple[str, ...], tuple[int, ...], int]]:
-    """Yield an argv, the descriptors it inherits, and the end that tells the first process inside (-1: none)."""
+def _descriptors(command: Command) -> Generator[tuple[tuple[str, ...], tuple[int, ...], Lines]]:
+    """Yield an argv, the descriptors it inherits, and the worker's own ends, which whoever is started for takes over."""
     with contextlib.ExitStack() as stack:
         numbers: dict[str, int] = {}
         for name, content in command.handed.items():
@@ -106,14 +106,15 @@ def _descriptors(command: Command) -> Generator[tuple[tuple[str, ...], tuple[int
             stack.callback(os.close, numbers[name])
             os.write(numbers[name], content)
             os.lseek(numbers[name], 0, os.SEEK_SET)
-        info = -1
-        if command.INFO in command.argv:
-            info, numbers[command.INFO] = os.pipe()
-            stack.callback(os.close, numbers[command.INFO])
+        own: dict[str, int] = {}
+        for name in (name for name in (command.INFO, command.GATE) if name in command.argv):
+            read, write = os.pipe()
+            own[name], numbers[name] = (read, write) if name == command.INFO else (write, read)
+            stack.callback(os.close, numbers[name])
         argv = tuple(str(numbers[part]) if part in numbers else part for part in command.argv)
         try:
-            yield argv, tuple(numbers.values()), info
-        except (OSError, ValueError):  # nothing was started that could own it
-            if info >= 0:
-                os.close(info)
+            yield argv, tuple(numbers.values()), Lines(info=own.get(command.INFO, -1), gate=own.get(command.GATE, -1))
+        except (OSError, ValueError):  # nothing was started that could own them
+            for number in own.values():
+                os.close(number)
             raise

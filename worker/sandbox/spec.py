@@ -44,16 +44,26 @@ class Command:
 
     What they may not, because it holds the environment with a registry's password, or tells this machine's paths inside, is
     `handed` over through descriptors. In `argv` its name stands for the descriptor's number; `INFO` for one on which
-    bubblewrap tells the first process inside. No argument can be such a name: they hold a zero byte.
+    bubblewrap tells the first process inside, and `GATE` for one on which a launcher waits for a byte before the command
+    runs, while it is put into its control group. No argument can be such a name: they hold a zero byte.
     """
 
     OPTIONS: ClassVar = "\0options"
     FILTER: ClassVar = "\0filter"
     INFO: ClassVar = "\0info"
+    GATE: ClassVar = "\0gate"
 
     argv: tuple[str, ...]
     handed: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     env: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """The worker's ends of `INFO` and `GATE`; -1 where a launcher has none."""
+
+    info: int = -1
+    gate: int = -1
 
 
 def working_folder(spec: SandboxSpec) -> str:
