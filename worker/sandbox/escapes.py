@@ -396,7 +396,7 @@ def listen_where_this_machine_can_connect(bait: Bait) -> object:
         return server.accept()[1]
 
 
-@attempt("network", quick=True)
+@attempt("network", linux=True, quick=True)
 def see_a_way_to_the_network(bait: Bait) -> object:
     return [name for _, name in socket.if_nameindex() if not name.startswith("lo")] or _missing_right("only loopback")
 
