@@ -23,6 +23,14 @@ class Wish:
         seeds = [part.split("=", 1)[1] for part in own if part.startswith("--seed=")]
         self.random = random.Random(int(seeds[0])) if seeds else None  # noqa: S311 - an order, no secret
 
+    def turned(self, items):
+        """Return items in an order of which no three stand as before: backwards, begun at a random place."""
+        items = list(items)[::-1]
+        if self.random is None or len(items) < 2:
+            return items if self.random else items[::-1]
+        cut = self.random.randrange(len(items)) if len(items) > 2 else 0
+        return items[cut:] + items[:cut]
+
     def place(self, file):
         """Return where a file stands among those that are wanted, or -1 where it is not; 0 where all are."""
         if not self.only:
