@@ -115,21 +115,26 @@ class Desk:
             cancel(self.pair.client, run)
         ran = replace(_ran(end), seconds=round(time.monotonic() - began, 2))
         if ran.merged and self.verify:
-            ran = replace(ran, verified=self._holds(place, repo, ran.commit))
+            why = self._trouble(place, repo, ran.commit)
+            ran = replace(ran, verified=not why, reason=why or ran.reason)
         return self._judged(ran, exercise, repo) if judged else ran
 
-    def _holds(self, place: Path, repo: Path, commit: str) -> bool:
-        """Return whether a commit's proof can be made again on a clean clone, without the notes."""
+    def _trouble(self, place: Path, repo: Path, commit: str) -> str:
+        """Return why a commit's proof cannot be made again on a clean clone, without the notes; "" where it can."""
         clone = place / "clone"
         stage.git(place, "clone", "-q", "--no-hardlinks", str(repo), str(clone))
         body = {"repo": str(clone), "commit": commit, "prepare": True}
         stream = self.pair.client.open_stream("/v1/verify", body=body)
         try:
-            last = [event for event in stream if event.kind in ("result", "error")]
+            told = [event.data for event in stream if event.kind in ("result", "error")]
         finally:
             stream.close()
             stream.release()
-        return bool(last) and last[-1].data.get("verdict") == "holds"
+        last = told[-1] if told else {}
+        if last.get("verdict") == "holds":
+            return ""
+        why = text(last, "reason") or text(last, "message") or "the router told no result"
+        return one_line(f"{text(last, 'verdict') or 'not verified'}: {why}")[:_REASON]
 
     def _judged(self, ran: Ran, exercise: Exercise, repo: Path) -> Ran:
         """Return how a run ended with what the exercise's own tests say of what it merged."""
