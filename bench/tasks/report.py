@@ -53,7 +53,8 @@ def markdown(data: _Json) -> str:
 
 
 def _summary(data: _Json) -> list[str]:
-    head = f"{data['pack']}, {data['coder']}: {data['exercises']} exercises in {duration(data['seconds'])}"
+    noun = "exercise" if data["exercises"] == 1 else "exercises"
+    head = f"{data['pack']}, {data['coder']}: {data['exercises']} {noun} in {duration(data['seconds'])}"
     head += f" ({data['start_s']:.1f} s of it to get ready)"
     if data["interrupted"]:
         head += f"; interrupted, {data['left']} not begun"

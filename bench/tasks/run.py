@@ -63,8 +63,17 @@ class _Work:
     do: Callable[[], Result]
 
 
-def run(options: Options, tell: Tell = lambda done, words, total: None) -> dict[str, Any]:
+def run(
+    options: Options,
+    tell: Tell = lambda done, words, total: None,
+    tricks: Sequence[Trick] | None = None,
+) -> dict[str, Any]:
     """Run the pack and return what was found, as plain JSON; seconds, and tokens as the models counted them.
+
+    Args:
+        options: What is asked for.
+        tell: Called as each exercise ends.
+        tricks: What a cheater knows; without them, all that ship.
 
     Raises:
         BadInput: The pack, a pattern or a folder of results does not fit.
@@ -73,14 +82,14 @@ def run(options: Options, tell: Tell = lambda done, words, total: None) -> dict[
     if options.resume and options.out is None:
         raise BadInput("--resume goes on with results that were kept; name their folder with --out")
     pack, began = load(options.pack, options.only), time.monotonic()
-    tricks = _tricks(options) if options.coder == "cheater" else ()
+    known = _tricks(options.trick, _shipped() if tricks is None else tricks) if options.coder == "cheater" else ()
     store = Store(options.out, _about(options, pack), resume=options.resume)
     interrupted = False
     started_s = 0.0
     if pack.exercises:
         with tempfile.TemporaryDirectory(prefix="tandem-bench-") as name, _place(Path(name), options) as (place, make):
             started_s = time.monotonic() - began
-            work = [one for exercise in pack.exercises for one in make(exercise, tricks) if one.key not in store.done]
+            work = [one for exercise in pack.exercises for one in make(exercise, known) if one.key not in store.done]
             interrupted = _all_of(work, place, store, options.jobs, tell)
     return totals.found(
         totals.Bench(
@@ -192,17 +201,20 @@ def _cheat(opened: desk.Desk, exercise: Exercise, trick: Trick, cheat: Change) -
     return _Work(key=(exercise.name, trick.name), do=do)
 
 
-def _tricks(options: Options) -> tuple[Trick, ...]:
+def _shipped() -> Sequence[Trick]:
+    module: Any = importlib.import_module("bench.tasks.tricks")
+    return cast("Sequence[Trick]", getattr(module, "ALL", ()))
+
+
+def _tricks(pattern: str, known: Sequence[Trick]) -> tuple[Trick, ...]:
     """Return the tricks whose names fit.
 
     Raises:
         BadInput: None does.
     """
-    module: Any = importlib.import_module("bench.tasks.tricks")
-    known = cast("tuple[Trick, ...]", getattr(module, "ALL", ()))
-    wanted = tuple(trick for trick in known if not options.trick or fnmatchcase(trick.name, options.trick))
+    wanted = tuple(trick for trick in known if not pattern or fnmatchcase(trick.name, pattern))
     if not wanted:
-        raise BadInput(f"no trick is called like {options.trick!r}; there are {len(known)}")
+        raise BadInput(f"no trick is called like {pattern or '*'!r}; there are {len(known)}")
     return wanted
 
 
