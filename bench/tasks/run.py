@@ -86,10 +86,11 @@ def run(
     store = Store(options.out, _about(options, pack), resume=options.resume)
     interrupted = False
     started_s = 0.0
-    if pack.exercises:
+    left = [exercise for exercise in pack.exercises if known or (exercise.name, "") not in store.done]
+    if left:
         with tempfile.TemporaryDirectory(prefix="tandem-bench-") as name, _place(Path(name), options) as (place, make):
             started_s = time.monotonic() - began
-            work = [one for exercise in pack.exercises for one in make(exercise, known) if one.key not in store.done]
+            work = [one for exercise in left for one in make(exercise, known) if one.key not in store.done]
             interrupted = _all_of(work, place, store, options.jobs, tell)
     return totals.found(
         totals.Bench(
@@ -97,12 +98,18 @@ def run(
             coder=options.coder,
             rounds=options.wrong + 1 if options.coder == "flaky" else 1,
             verify=options.verify,
-            results=tuple(store.results),
+            results=tuple(_in_order(store.results, pack)),
             seconds=time.monotonic() - began,
             started_s=started_s,
             interrupted=interrupted,
         )
     )
+
+
+def _in_order(found: Sequence[Result], pack: Pack) -> list[Result]:
+    """Return results in the order of the pack, whichever ended first."""
+    place = {exercise.name: number for number, exercise in enumerate(pack.exercises)}
+    return sorted(found, key=lambda result: place.get(result.name, len(place)))
 
 
 def _about(options: Options, pack: Pack) -> dict[str, Any]:

@@ -65,11 +65,11 @@ def exercise(
     return write(folder / "exercises" / "practice" / name, {**docs, **config, **files})
 
 
-def double(folder: Path) -> Path:
+def double(folder: Path, name: str = "double") -> Path:
     """Write a Python exercise for unittest."""
     files = {"double.py": STUB, "test_double.py": TESTS, ".meta/example.py": DOUBLE}
     named = {"solution": ["double.py"], "test": ["test_double.py"], "example": [".meta/example.py"]}
-    return exercise(folder / "python", "double", files, **named)
+    return exercise(folder / "python", name, files, **named)
 
 
 def twice(folder: Path) -> Path:
