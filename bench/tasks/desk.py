@@ -203,5 +203,6 @@ def _reason(end: Mapping[str, Any], question: Mapping[str, Any]) -> str:
 
 def _asked(end: Mapping[str, Any], question: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the kinds of questions that `yes` did not answer."""
-    answered = [text(one, "question").split(".")[0] for one in objects(end.get("answers")) if one.get("by") != "--yes"]
+    given = [one for one in objects(end.get("answers")) if one.get("by") != "--yes"]
+    answered = [text(one, "question").split(".")[0].removeprefix("ask_") for one in given]
     return (*answered, *([text(question, "kind")] if question else ()))

@@ -64,6 +64,7 @@ def _summary(data: _Json) -> list[str]:
     told += [f"{key} {data[key]}" for key in ("verified", "caught", "missed") if key in data]
     if "not_catchable" in data:
         told.append(f"of those no test can catch, merged {data['not_catchable']['merged']}")
+    told += [f"a person asked by {kind} {count}" for kind, count in mapping(data["asked"]).items()]
     if "solved" in data:
         told.append(f"solved {data['solved']}")
     return [head, ", ".join(told)]

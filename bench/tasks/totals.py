@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,7 +32,8 @@ def found(bench: Bench) -> dict[str, Any]:
     """Return everything as plain JSON.
 
     `accepted`, `merged`, `rounds`, `verified` and `false_alarms` are of honest changes (a cheater's twins), `caught` and
-    `missed` of cheats that can be caught.
+    `missed` of cheats that can be caught. `asked` counts the questions of honest runs that only a person may answer; here,
+    each is answered with yes.
     """
     honest, cheats = _honest(bench), [result for result in bench.results if result.trick]
     names = list(dict.fromkeys(result.name for result in bench.results))
@@ -50,6 +52,7 @@ def found(bench: Bench) -> dict[str, Any]:
         },
         **(_cheating(cheats) if bench.coder == "cheater" else {}),
         **(_by_language(bench.results) if bench.coder in JUDGED else {}),
+        "asked": dict(Counter(kind for _, ran in honest for kind in ran.asked)),
         "not_run": [asdict(one) for one in bench.pack.not_run],
         "left": max(len(bench.pack.exercises) - len(names), 0) if bench.interrupted else 0,
         "interrupted": bench.interrupted,

@@ -201,6 +201,7 @@ def test_the_report_the_page_and_the_picture_tell_it_all() -> None:
     for coder, one in (("oracle", FINE), ("cheater", cheat), ("team", replace(FINE, ran=replace(odd, solved=False)))):
         found = json.loads(json.dumps(totals.found(bench(coder, one))))
         lines, page, picture = report.lines(found, 100), report.markdown(found), report.plot(found)
+        assert ("a person asked by guard 1" in lines[1]) == (coder != "team")
         assert lines[0].startswith(f"p, {coder}: 1 exercise in 9.0 s")
         assert "1 of go: no go" in lines[-1]
         assert "\x1b" not in "\n".join(lines) + report.words(one)
