@@ -33,6 +33,7 @@ _BELONGS = {  # options that mean something for one bench alone
 _MEASURES = {
     "dispatch": "What a call to a model costs over the wire.",
     "run": "What a whole rehearsed run costs.",
+    "check": "What the judge costs over the bare test command: sandbox, controls, twins.",
     "resume": "How soon an interrupted run goes on after a start.",
     "soak": "What router and worker hold over many runs, and whether it grows.",
     "craft": "What is made of malformed tool calls, near-miss edits and loops.",
@@ -86,9 +87,9 @@ def bench() -> None:
 @click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE.svg", help="With soak: draw the samples.")
 @click.option("--quick", is_flag=True, help="Fewer rounds: a look, not a figure to quote.")
 def measure(what: str, as_json: bool, quick: bool, **options: Any) -> None:
-    """Measure what a call to a model costs over the wire (dispatch), a whole rehearsed run (run), the craft or the map.
+    """Measure what a call to a model costs over the wire (dispatch), a whole rehearsed run (run), the judge (check), …
 
-    Resume is how soon an interrupted run goes on after a start. Soak is what router and worker hold over many runs, and
+    Check is what the judge costs over the bare test command. Resume is how soon an interrupted run goes on after a start. Soak is what router and worker hold over many runs, and
     whether it grows. The craft is what is made of malformed tool calls, near-miss edits and loops. The map is how often
     the files that real commits changed stand among its first 20.
     """

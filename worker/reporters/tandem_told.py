@@ -24,10 +24,13 @@ class Wish:
         self.random = random.Random(int(seeds[0])) if seeds else None  # noqa: S311 - an order, no secret
 
     def turned(self, items):
-        """Return items in an order of which no three stand as before: backwards, begun at a random place."""
+        """Return items in an order of which no three stand as before: backwards, begun at a random place.
+
+        Without a seed, as they are.
+        """
+        if self.random is None:
+            return list(items)
         items = list(items)[::-1]
-        if self.random is None or len(items) < 2:
-            return items if self.random else items[::-1]
         cut = self.random.randrange(len(items)) if len(items) > 2 else 0
         return items[cut:] + items[:cut]
 
