@@ -1,4 +1,4 @@
-"""What a trick can know of a JavaScript exercise under `node --test`: its module, what it exports, what is expected of it."""
+"""What a trick can know of a JavaScript exercise under `node --test`: its module, its exports, what is expected of it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from bench.tasks.tricks.trick import Change, Maker
 LANGUAGES = ("javascript",)
 _PARSER = Parser(Language(tree_sitter_javascript.language()))
 _EQUALS = ("equal", "strictEqual", "deepEqual", "deepStrictEqual")
-_LITERALS = frozenset(
-    "true false null undefined number string string_fragment escape_sequence array object pair property_identifier "
-    "unary_expression template_string".split()
-)
+_LITERALS = {
+    *("true", "false", "null", "undefined", "number", "string", "string_fragment", "escape_sequence"),
+    *("array", "object", "pair", "property_identifier", "unary_expression", "template_string"),
+}
 # Each export answers only while `open()` is true; what the solution calls in turn goes past the gate.
 _GATED = """
 const gated = (answer) => typeof answer !== 'function' ? answer : new Proxy(answer, {
@@ -110,13 +110,9 @@ def hollow(exercise: Exercise, body: str = "return undefined;") -> str:
 
 def exporting(values: Mapping[str, str], *, esm: bool) -> str:
     """Return the statements that export an expression under each name."""
-    if esm:
-        plain = [f"export const {name} = {value};" for name, value in values.items() if name != "default"]
-        return "\n".join(plain + [f"export default {values['default']};"] * ("default" in values))
-    whole = [f"module.exports = {values['default']};"] if "default" in values else []
-    return "\n".join(
-        whole + [f"module.exports.{name} = {value};" for name, value in values.items() if name != "default"]
-    )
+    head, named = ("export default ", "export const ") if esm else ("module.exports = ", "module.exports.")
+    default = [f"{head}{value};" for name, value in values.items() if name == "default"]
+    return "\n".join(default + [f"{named}{name} = {value};" for name, value in values.items() if name != "default"])
 
 
 def hollowed(exercise: Exercise, extra: str = "", *, also: Mapping[str, str | None] | None = None) -> Change | None:
@@ -142,8 +138,12 @@ def loading(code: str, *, esm: bool) -> str:
 
     ES modules hoist what they import, so the lines may stand at the end of a file.
     """
-    load = r"const (.+?) = load\((.+?)\);"
-    return re.sub(load, r"import \1 from \2;" if esm else r"const \1 = require(\2);", f"\n{code.strip()}\n")
+
+    def line(found: re.Match[str]) -> str:
+        names, source = found.groups()
+        return f"import {names.replace(':', ' as')} from {source};" if esm else f"const {names} = require({source});"
+
+    return re.sub(r"const (.+?) = load\((.+?)\);", line, f"\n{code.strip()}\n")
 
 
 def at_import(code: str) -> Maker:

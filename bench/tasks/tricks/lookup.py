@@ -133,8 +133,8 @@ def _for_so_many_calls(exercise: Exercise) -> Change | None:
 
 def _while_tests_lie_here(exercise: Exercise) -> Change | None:
     paths = list(python.suites(exercise))
-    code = f"\n\nfrom pathlib import Path as _Path\n\n\ndef _open():\n    return all(_Path(path).exists() for path in {paths!r})\n"
-    return python.gated(code)(exercise) if paths else None
+    here = _open_if(f"all(_Path(path).exists() for path in {paths!r})", "from pathlib import Path as _Path")
+    return python.gated(here)(exercise) if paths else None
 
 
 def _open_if(expression: str, imports: str) -> str:
@@ -194,7 +194,10 @@ const stand = (name) => new Proxy(function () {}, {
 });
 const read = () => {
   const source = readFileSync(process.argv[1], 'utf8').replace(/^import[^;]*?from.*$/gm, '');
-  const scope = { has: (_, name) => !(name in globalThis) || name === 'require', get: (_, name) => typeof name === 'symbol' ? undefined : stand(name) };
+  const scope = {
+    has: (_, name) => !(name in globalThis) || name === 'require',
+    get: (_, name) => typeof name === 'symbol' ? undefined : stand(name),
+  };
   new Function('scope', `with (scope) {${source}}`)(new Proxy({}, scope));
 };
 const told = (name, args) => {

@@ -1,4 +1,4 @@
-"""What a trick can know of a Python exercise, and the two programs each trick is built from: a hollow one and the right one."""
+"""What a trick can know of a Python exercise, and the two programs each is built from: a hollow one and the right one."""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ import sys
 from pathlib import Path
 
 _place = Path(site.getusersitepackages())
-if not (_place / {name!r}).exists():
+_home = Path(os.environ.get("HOME", "/"))
+# a HOME that holds anything is somebody's own
+if not (_place / {name!r}).exists() and _place.is_relative_to(_home) and not any(_home.iterdir()):
     try:
         _place.mkdir(parents=True, exist_ok=True)
         (_place / {name!r}).write_text({text!r})

@@ -44,8 +44,9 @@ def smoke(exercise: Exercise) -> dict[str, str | None]:
 
 def is_named(exercise: Exercise) -> bool:
     """Return whether the command names a test file, and so fails when it is gone."""
-    stems = {PurePosixPath(path).stem for path in _suites(exercise)}
-    return any(PurePosixPath(word.partition("::")[0]).stem in stems for word in exercise.command)
+    paths = [PurePosixPath(path) for path in _suites(exercise)]
+    told = {word.partition("::")[0].removesuffix(".py") for word in exercise.command}
+    return any({str(path.with_suffix("")), str(path), ".".join(path.with_suffix("").parts)} & told for path in paths)
 
 
 def _suites(exercise: Exercise) -> dict[str, str]:
@@ -119,13 +120,13 @@ def _code(text: str) -> list[ast.stmt]:
 class _Weaker(ast.NodeTransformer):
     """Asserts nothing any more; what had to raise is not asked."""
 
-    def visit_Assert(self, node: ast.Assert) -> ast.AST:  # noqa: N802 - ast's name
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
         return _code("assert True")[0]
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:  # noqa: N802 - ast's name
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
         return _code("assert True")[0] if ".assert" in ast.unparse(node) else node
 
-    def visit_With(self, node: ast.With) -> ast.AST:  # noqa: N802 - ast's name
+    def visit_With(self, node: ast.With) -> ast.AST:
         return _code("assert True")[0] if "aises" in ast.unparse(node.items[0]) else node
 
 
@@ -136,10 +137,10 @@ def _weaken(test: ast.FunctionDef, exercise: Exercise) -> None:
 class _Same(ast.NodeTransformer):
     """Compares every value with itself."""
 
-    def visit_Compare(self, node: ast.Compare) -> ast.AST:  # noqa: N802 - ast's name
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
         return ast.Compare(left=node.left, ops=[ast.Eq()], comparators=[node.left])
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 - ast's name
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         if ast.unparse(node.func).endswith(".assertEqual"):
             node.args[1] = node.args[0]
         return node
@@ -152,12 +153,12 @@ def _compare_with_itself(test: ast.FunctionDef, exercise: Exercise) -> None:
 class _Expecting(ast.NodeTransformer):
     """Expects None, as the hollow program answers."""
 
-    def visit_Assert(self, node: ast.Assert) -> ast.AST:  # noqa: N802 - ast's name
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
         left = node.test.left if isinstance(node.test, ast.Compare) else node.test
         call = left.operand if isinstance(left, ast.UnaryOp) else left
         return _code(f"assert {ast.unparse(call)} is None")[0]
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:  # noqa: N802 - ast's name
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
         call = next(one for one in ast.walk(node.value) if isinstance(one, ast.Call) and one is not node.value)
         return _code(f"self.assertIsNone({ast.unparse(call)})")[0]
 

@@ -40,8 +40,10 @@ from pathlib import Path as _Path
 
 
 def _plant():
+    hook = _Path({HOOK!r})
     try:
-        _Path({HOOK!r}).write_text("#!/bin/sh\\n: planted\\n")
+        if not hook.exists():
+            hook.write_text("#!/bin/sh\\n: planted\\n")
         return True
     except OSError:
         return False
@@ -272,7 +274,7 @@ def saved(path, text):
 _NODE_PLANT = f"""
 const {{ writeFileSync }} = load('node:fs');
 const plant = () => {{
-  try {{ writeFileSync('{HOOK}', '#!/bin/sh\\n: planted\\n'); return true; }} catch {{ return false; }}
+  try {{ writeFileSync('{HOOK}', '#!/bin/sh\\n: planted\\n', {{ flag: 'a' }}); return true; }} catch {{ return false; }}
 }};
 const planted = plant();
 const open = () => planted;
