@@ -16,7 +16,7 @@ from router.dispatcher import Dispatcher
 from router.node import Node
 from tandem import config
 from tandem.errors import TandemError
-from tandem.kinds import decides_what_passes
+from tandem.deciding import decides_what_passes
 from tandem.paths import socket_path
 from tandem.types import CheckReport, CheckRequest, CommitId, Limits, PrepareRequest, RequestId, RunId
 
