@@ -21,7 +21,8 @@ class Wish:
         self.arguments = argv[at + 1 :]
         self.only = [part.split("=", 1)[1] for part in own if part.startswith("--only=")]
         seeds = [part.split("=", 1)[1] for part in own if part.startswith("--seed=")]
-        self.random = random.Random(int(seeds[0])) if seeds else None  # noqa: S311 - an order, no secret
+        self.seed = int(seeds[0]) if seeds else None
+        self.random = random.Random(self.seed) if seeds else None  # noqa: S311 - an order, no secret
 
     def place(self, file):
         """Return where a file stands among those that are wanted, or -1 where it is not; 0 where all are."""
