@@ -61,7 +61,8 @@ def twin(text: str, random: Random) -> Twin | None:
 
 
 def _tests(root: Node) -> list[_Test]:
-    whole = not any(_UNSURE.match(source_of(node)) for node in root.named_children)
+    inner = [source_of(node) for node in root.named_children if node.type == "inner_attribute_item"]
+    whole = not any(_UNSURE.match(text) for text in inner)
     return list(_within(root, (), whole))
 
 
