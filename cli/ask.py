@@ -20,9 +20,10 @@ from cli.render.lines import proof_lines
 from cli.render.loose import items, text
 from cli.render.text import one_line
 from tandem.errors import StaleApproval
+from tandem.types import OVERRIDE
 
 INLINE_ROWS = 200  # a longer diff is shown in part, and not approved unseen
-_WORDS_FOR = frozenset(("change", "reject", "more", "the tests are right", "the coder is right"))
+_WORDS_FOR = frozenset(("change", "reject", "more", "the tests are right", "the coder is right", OVERRIDE))
 _RESERVED = {"approve": "cdq"}  # keys of our own, beside the choices' first letters
 
 

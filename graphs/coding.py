@@ -13,8 +13,9 @@ from agents.tools.worktree import Worktree
 from graphs import planning, tooling, views
 from graphs.state import State, enter
 from graphs.team import Team
+from tandem.deciding import has_a_say
 from tandem.errors import BadReply
-from tandem.types import CommitId, Edit, Json
+from tandem.types import OVERRIDE, CommitId, Edit, Json
 
 
 async def code(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
@@ -36,7 +37,7 @@ async def code(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     tree = await team.repo.tree(head)
     if tree in state.get("drafts", []):
         update["stuck"] = "the coder goes in circles: this draft is the same as an earlier one"
-    report = await team.check(step, state, head, "draft") if state["check"] else ""
+    report = await team.check(step, state, head, "draft", tooling.seal(state)) if state["check"] else ""
     idle = tree == await team.repo.tree(CommitId(state.get("tests") or team.task.base))
     trouble = tooling.trouble_of(team, state, team.reports[report]) if report else ""
     fine = not idle and not trouble and not wanted  # what was refused was not needed
@@ -84,6 +85,10 @@ async def _draft(
             wanted.append(file.path)
         else:
             edits[file.path] = Edit(path=file.path, content=None if file.delete else file.content)
+    for path in list(edits):
+        if say := await _say(team, state, edits[path]):
+            refused.append(f"your change to {path} was thrown away: it {say}")
+            del edits[path]
     at_s = await team.recorder.now(step)
 
     async def make() -> Json:
@@ -99,6 +104,15 @@ async def _draft(
     draft = CommitId(str(await team.recorder.derive(step, "commit", make)))
     await team.repo.keep(team.recorder.run_id, step, draft)
     return draft, refused, wanted
+
+
+async def _say(team: Team, state: State, edit: Edit) -> str:
+    """Return how an edit touches what passes; what decides as a whole was refused before it was made."""
+    adapter = state["check"].get("adapter")
+    if adapter is None:
+        return ""
+    before = await team.repo.read(CommitId(state.get("tests") or team.task.base), edit.path)
+    return has_a_say(edit.path, before, edit.content, adapter, state["check"]["command"])
 
 
 async def _coder_sections(team: Team, state: State) -> list[Section]:
@@ -246,7 +260,7 @@ async def ask_rounds(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     answer = await team.put(
         step,
         "rounds",
-        ("stop", "more"),
+        ("stop", "more", *((OVERRIDE,) if state.get("draft_report") else ())),
         details={
             "rounds": state.get("round", 0),
             "why": why,
@@ -260,6 +274,8 @@ async def ask_rounds(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     if answer.choice == "stop":
         message = f"rounds spent ({state.get('round', 0)}): {why}"
         return {"visits": visits, "outcome": {"state": "rounds spent", "message": message, "verdict": "failed"}}
+    if answer.choice == OVERRIDE:
+        return {"visits": visits, "override": " ".join(answer.text.split())}
     more = team.settings.rounds[state["assessment"]["difficulty"]]
     remark = [finding(why)] if state.get("stuck") else []
     remark += [finding(f"the lead says: {answer.text}", severity="major")] if answer.text else []

@@ -12,10 +12,11 @@ from agents.context import Section
 from agents.replies import Report
 from graphs import views
 from graphs.coding import finding
-from graphs.proving import prove
+from graphs.proving import override, prove
 from graphs.state import State, enter
 from graphs.team import Team
-from tandem.errors import Cancelled, ReplayDiffers, TandemError
+from tandem.errors import BadInput, Cancelled, ReplayDiffers, TandemError
+from tandem.trailers import parse_trailers
 from tandem.types import CommitId, Json
 
 REPLANTS = 3  # times the branch may move while we try to merge
@@ -25,6 +26,9 @@ async def merge(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     """Deliver the product, or, where the branch moved meanwhile, prove it anew over the new tip."""
     team, (step, visits) = runtime.context, enter(state, "merge")
     task = team.task
+    if why := await _refusal(team, state):
+        message = f"commit {state['product'][:10]} was not merged: {why}"
+        return {"visits": visits, "outcome": {"state": "failed", "message": message, "class": "Refused"}}
     if task.deliver == "branch":
         return {"visits": visits, **await _deliver(team, state, step, expected=None)}
 
@@ -56,9 +60,29 @@ async def _deliver(team: Team, state: State, step: str, *, expected: CommitId | 
         "commit": commit,
         "branch": done["branch"],
         "message": done["message"],
-        "verdict": "passed" if state.get("tests") else "unproven",
+        "verdict": _verdict(state),
     }
     return {"delivery": done, "outcome": outcome}
+
+
+def _verdict(state: State) -> str:
+    return "passed" if state.get("tests") and not state.get("override") else "unproven"
+
+
+async def _refusal(team: Team, state: State) -> str:
+    """Return why the product may not be merged: it has to carry a proof of exactly its own tree, or an override."""
+    commit = CommitId(state["product"])
+    try:
+        claimed = parse_trailers(await team.repo.message(commit))
+    except BadInput as error:
+        return str(error)
+    if claimed is None:
+        return "its message carries no proof"
+    if claimed.tree != await team.repo.tree(commit) or claimed.base != state["base"]:
+        return "the proof it carries is of another tree, or over another base"
+    if claimed.verdict == "overridden" and not (claimed.override and state.get("override")):
+        return "it says that the lead overrode the proof, and the lead did not"
+    return ""
 
 
 async def _replant(team: Team, state: State, step: str, tip: CommitId) -> dict[str, Any]:
@@ -77,7 +101,8 @@ async def _replant(team: Team, state: State, step: str, tip: CommitId) -> dict[s
     if head is None or ("tests" in moved and moved["tests"] is None):
         words = f"{team.task.target} has moved to {tip[:10]} and the change conflicts with it"
         return await _left_behind(team, state, step, words)
-    product = await prove(team, state, step, base=tip, tests=moved.get("tests") or "", head=head)
+    made = prove if not state.get("override") else override
+    product = await made(team, state, step, base=tip, tests=moved.get("tests") or "", head=head)
     if product.commit is None:
         return await _left_behind(team, state, step, f"over {tip[:10]} it is not green: {product.trouble}")
     diff = await team.repo.diff(tip, product.commit)
@@ -126,7 +151,7 @@ async def _left_behind(team: Team, state: State, step: str, why: str) -> dict[st
         "commit": commit,
         "branch": done["branch"],
         "message": message,
-        "verdict": "passed" if state.get("tests") else "unproven",
+        "verdict": _verdict(state),
     }
     return {"delivery": done, "outcome": outcome, "findings": [finding(why, severity="minor")]}
 

@@ -46,6 +46,11 @@ _PHRASES: dict[str, dict[str, str]] = {
         "ko": "문서만 바뀌었고, 이를 증명하는 테스트는 없습니다. {branch}에 병합할까요?",
         "zh": "这只改动了文档，没有测试可以证明。要合并到 {branch} 吗？",
     },
+    "approve.override": {
+        "en": "NOT PROVEN. You want it all the same, because: {words} Merge it into {branch} without a proof?",
+        "ko": "증명되지 않았습니다. 그래도 원하는 이유: {words} 증명 없이 {branch}에 병합할까요?",
+        "zh": "未经证明。你仍要合并，理由是：{words} 要在没有证明的情况下合并到 {branch} 吗？",
+    },
     "rounds": {
         "en": "Rounds spent ({rounds}), and it is not green: {why}. Try further?",
         "ko": "라운드를 모두 사용했지만({rounds}) 통과하지 못했습니다: {why}. 더 시도할까요?",

@@ -22,7 +22,8 @@ from graphs.team import Team
 from tandem import proof
 from tandem.detect import CheckPlan, adapter_for, detect_check, is_test_file, parse_command
 from tandem.errors import BadInput, BadReply
-from tandem.types import Adapter, CheckReport, CommitId, Edit
+from tandem.reasons import wrong_reasons
+from tandem.types import Adapter, CheckReport, CommitId, Edit, Seal
 
 _FOR_THE_LEAD = (
     "The plan itself is what is wanted: the lead reads it as a document, edits it, and decides whether it is carried "
@@ -253,12 +254,13 @@ async def write_tests(team: Team, state: State, step: str, said: Tests, base_rep
     commit = CommitId(str(await team.recorder.derive(step, "commit", make)))
     await team.repo.keep(team.recorder.run_id, step, commit)
     files = sorted({file.path for file in said.files})
-    report = await team.check(step, state, commit, f"red.{commit[:8]}")
+    seal = Seal(tests=commit, files=tuple(files), controls=True)
+    report = await team.check(step, state, commit, f"red.{commit[:8]}", seal)
     result = proof.red(team.reports[base_report], team.reports[report], files)
-    lost = _lost(team.reports[base_report], team.reports[report], files)
-    if result.holds and lost:
-        words = f"tests that are there today must stay, and these are gone: {', '.join(lost[:5])}"
-        result = proof.RedResult(holds=False, reason=words)
+    if result.holds:
+        words = _lost(team.reports[base_report], team.reports[report], files)
+        words = words or wrong_reasons(team.reports[report], files, await _known(team, state))
+        result = proof.RedResult(holds=False, reason=words) if words else result
     return _Attempt(commit, files, report, result)
 
 
@@ -272,14 +274,20 @@ def _package_mark(file: TestFile) -> bool:
     return file.path.rsplit("/", 1)[-1] == "__init__.py" and not file.content.strip()
 
 
-def _lost(base: CheckReport, red: CheckReport, files: Sequence[str]) -> list[str]:
-    """Return tests that passed on the base and that the tester's version of their file, which loads, has no more."""
+def _lost(base: CheckReport, red: CheckReport, files: Sequence[str]) -> str:
+    """Name tests that passed on the base and that the tester's version of their file, which loads, has no more."""
     now, loaded = proof.outcomes(red), {test.file for test in red.tests if test.id != test.file}
-    return [
+    lost = [
         test.id
         for test in base.tests
         if test.outcome == "passed" and test.id not in now and test.file in files and test.file in loaded
     ]
+    return f"tests that are there today must stay, and these are gone: {', '.join(lost[:5])}" if lost else ""
+
+
+async def _known(team: Team, state: State) -> list[str]:
+    """Return the paths that are there, and those that the plan will bring."""
+    return [*await team.repo.files(team.task.base), *state["plan"]["files"]]
 
 
 async def _tester_sections(team: Team, state: State, trouble: str) -> Sequence[Section]:

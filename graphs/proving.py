@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from langgraph.runtime import Runtime
@@ -15,7 +15,7 @@ from graphs.state import State, enter
 from graphs.team import Team
 from tandem import proof
 from tandem.proof import outcomes
-from tandem.types import CheckReport, CommitId, Json
+from tandem.types import JUDGE, CheckReport, CommitId, Json, Seal
 
 RERUNS = 2  # further runs of the same tree where two differ, to name what is flaky
 
@@ -32,7 +32,8 @@ class Product:
 async def check(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     """Run everything over the head, judge it against the base, and write the product."""
     team, (step, visits) = runtime.context, enter(state, "check")
-    product = await prove(team, state, step, base=team.task.base, tests=state.get("tests", ""), head=state["head"])
+    made = prove if not state.get("override") else override
+    product = await made(team, state, step, base=team.task.base, tests=state.get("tests", ""), head=state["head"])
     if product.commit is None:
         return {"visits": visits, "findings": [finding(product.trouble)], "product": ""}
     return {"visits": visits, "product": product.commit, "note": product.note, "base": team.task.base}
@@ -49,23 +50,41 @@ async def prove(team: Team, state: State, step: str, *, base: str, tests: str, h
     if not tests:  # documentation: what passed must still pass, and nothing more is claimed
         head_key = await team.check(step, state, head, f"head.{head[:8]}")
         return await _unproven(team, state, step, base, head, team.reports[base_key], team.reports[head_key])
-    red_key = await team.check(step, state, tests, f"red.{tests[:8]}") if moved else state["red_report"]
+    files = tuple(state["test_files"])
+    red_key = state["red_report"]
+    if moved:
+        seal = Seal(tests=CommitId(tests), files=files, controls=True)
+        red_key = await team.check(step, state, tests, f"red.{tests[:8]}", seal)
     red = proof.red(team.reports[base_key], team.reports[red_key], state["test_files"])
     if not red.holds:
         return Product(commit=None, trouble=f"on the new base the tests are not red: {red.reason}")
     if not await _same_tests(team, state, tests, head):
         return Product(commit=None, trouble="the tester's files are not the tester's own bytes any more")
-    head_key, reruns = await _green_runs(team, state, step, head)
+    head_key, reruns = await _green_runs(team, state, step, head, Seal(tests=CommitId(tests), files=files, twins=True))
     judged = proof.green(
-        team.reports[base_key], team.reports[head_key], red.failing, state["test_files"], reruns=reruns
+        team.reports[base_key],
+        team.reports[head_key],
+        red.failing,
+        files,
+        reruns=reruns,
+        controls=team.reports[red_key].controls,
     )
     if not judged.holds:
         return Product(commit=None, trouble=judged.reason)
     reports = (team.reports[base_key], team.reports[red_key], team.reports[head_key])
     new = set(outcomes(reports[2])) - set(outcomes(reports[0]))  # one red file may stand for many tests
     made = await _proof(team, state, base, head, "proven", reports, new_tests=max(len(new), len(red.failing)))
-    note = proof.report_note(*reports, made)
-    return Product(commit=await _write(team, state, step, base, head, made), note=note)
+    return await _product(team, state, step, head, made, reports)
+
+
+async def override(team: Team, state: State, step: str, *, base: str, tests: str, head: str) -> Product:
+    """Return the product that the lead merges without a proof; the commit says so, in the lead's own words."""
+    del tests
+    empty = CheckReport(verdict="not run", reason="not run", judge=JUDGE)
+    known = [team.reports.get(state.get(key, ""), empty) for key in ("base_report", "red_report", "draft_report")]
+    reports = (known[0], known[1], replace(known[2], judge=JUDGE))
+    made = await _proof(team, state, base, head, "overridden", reports, new_tests=0)
+    return await _product(team, state, step, head, made, reports)
 
 
 async def _same_tests(team: Team, state: State, tests: str, head: str) -> bool:
@@ -73,9 +92,9 @@ async def _same_tests(team: Team, state: State, tests: str, head: str) -> bool:
     return await team.repo.tree(CommitId(tests), files) == await team.repo.tree(CommitId(head), files)
 
 
-async def _green_runs(team: Team, state: State, step: str, head: str) -> tuple[str, list[CheckReport]]:
+async def _green_runs(team: Team, state: State, step: str, head: str, seal: Seal) -> tuple[str, list[CheckReport]]:
     """Run the head; where it differs from the draft's own run, twice more."""
-    key = await team.check(step, state, head, f"head.{head[:8]}")
+    key = await team.check(step, state, head, f"head.{head[:8]}", seal)
     draft = team.reports.get(state.get("draft_report", ""))
     if draft is None or head != state.get("head") or outcomes(draft) == outcomes(team.reports[key]):
         return key, []
@@ -94,8 +113,7 @@ async def _unproven(
     empty = CheckReport(verdict="not run", reason="documentation only")
     reports = (before or empty, empty, after or empty)
     made = await _proof(team, state, base, head, "unproven-docs", reports, new_tests=0)
-    note = proof.report_note(*reports, made)
-    return Product(commit=await _write(team, state, step, base, head, made), note=note)
+    return await _product(team, state, step, head, made, reports)
 
 
 async def _proof(
@@ -122,7 +140,26 @@ async def _proof(
         verdict=verdict,
         sandbox=reports[2].sandbox,
         new_tests=new_tests,
+        judge=reports[2].judge,
+        controls=reports[2].controls,
+        twins=reports[2].twins,
+        untwinned=reports[2].untwinned,
+        override=state.get("override", ""),
     )
+
+
+async def _product(
+    team: Team,
+    state: State,
+    step: str,
+    head: str,
+    made: proof.Proof,
+    reports: tuple[CheckReport, CheckReport, CheckReport],
+) -> Product:
+    """Write the commit, with the sum of its note in its trailers where the judge that made the proof has a version."""
+    note = proof.report_note(*reports, made)
+    made = replace(made, note=proof.note_digest(note.encode("utf-8", "replace"))) if made.judge else made
+    return Product(commit=await _write(team, state, step, made.base, head, made), note=note)
 
 
 async def _write(team: Team, state: State, step: str, base: str, head: str, made: proof.Proof) -> CommitId:
@@ -143,7 +180,8 @@ def message(team: Team, state: State, made: proof.Proof) -> str:
     subject = " ".join(state["plan"]["summary"].split())[:72] or team.task.text.splitlines()[0][:72]
     lines = [part for line in team.task.text.strip().splitlines()[:12] for part in textwrap.wrap(line, 72)]
     body = "\n".join(f"    {line}" for line in lines[:24])
-    trailers = "\n".join(f"{key}: {value}" for key, value in proof.trailers(made))
+    lines = proof.trailers(made)
+    trailers = proof.sealed(lines) if made.judge else "\n".join(f"{key}: {value}" for key, value in lines)
     return f"{subject}\n\nTask:\n\n{body}\n\n{trailers}\n"
 
 
@@ -152,15 +190,14 @@ async def approve(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     team, (step, visits) = runtime.context, enter(state, "approve")
     diff = await team.repo.diff(CommitId(state["base"]), CommitId(state["product"]))
     digest = hashlib.sha256(diff).hexdigest()
-    docs = not state.get("tests")
     answer = await team.put(
         step,
         "approve",
         ("approve", "change", "reject"),
         digest=digest,
         details=_shown(team, state),
-        by_yes="approve",
-        text=phrase("approve.docs", team.task.language, branch=team.task.target) if docs else None,
+        by_yes="" if state.get("override") else "approve",
+        text=_approve_words(team, state),
         branch=team.task.target,
     )
     if answer.choice == "approve":
@@ -172,7 +209,21 @@ async def approve(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     if answer.text or not remarks:
         remarks.append(finding(f"the lead: {answer.text or 'change it'}", severity="major"))
     more = max(state["rounds"], state.get("round", 0) + 1)  # a person's remark always gets its round
-    return {"visits": visits, "findings": remarks, "rounds": more, "drafts": [], "approved_diff": ""}
+    return {
+        "visits": visits,
+        "findings": remarks,
+        "rounds": more,
+        "drafts": [],
+        "approved_diff": "",
+        "override": "",
+    }
+
+
+def _approve_words(team: Team, state: State) -> str | None:
+    """Return the question where it is not the usual one."""
+    if words := state.get("override", ""):
+        return phrase("approve.override", team.task.language, branch=team.task.target, words=words)
+    return None if state.get("tests") else phrase("approve.docs", team.task.language, branch=team.task.target)
 
 
 def _shown(team: Team, state: State) -> dict[str, Json]:
@@ -189,5 +240,6 @@ def _shown(team: Team, state: State) -> dict[str, Json]:
         "sandbox": head.sandbox if head else (red.sandbox if red else ""),
         "rounds": state.get("round", 0),
         "findings": cast("Json", [f for f in state.get("findings", []) if f["severity"] == "minor"][:10]),
-        "proven": bool(state.get("tests")),
+        "proven": bool(state.get("tests")) and not state.get("override"),
+        "override": state.get("override", ""),
     }

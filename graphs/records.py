@@ -51,7 +51,7 @@ def reply_in(value: Json) -> Reply:
 
 def report_out(report: CheckReport) -> Json:
     """Return a report as the journal keeps it: outcomes whole, words cut."""
-    tests: list[Json] = [[t.id, t.outcome, t.file, t.message[:_MESSAGE_KEPT]] for t in report.tests]
+    tests: list[Json] = [[t.id, t.outcome, t.file, t.message[:_MESSAGE_KEPT], t.cause] for t in report.tests]
     rest = {k: v for k, v in asdict(report).items() if k not in ("tests", "output")}
     return cast("Json", {**rest, "tests": tests, "output": report.output[-_OUTPUT_KEPT:]})
 
@@ -59,7 +59,10 @@ def report_out(report: CheckReport) -> Json:
 def report_in(value: Json) -> CheckReport:
     """Return the report the journal kept."""
     data: dict[str, Any] = dict(cast("Any", value))
-    data["tests"] = tuple(TestResult(id=t[0], outcome=t[1], file=t[2], message=t[3]) for t in data["tests"])
+    # a cause and what the judge missed are not in journals of before they were told
+    rows: list[Any] = [[*row, ""][:5] for row in data["tests"]]
+    data["tests"] = tuple(TestResult(id=t[0], outcome=t[1], file=t[2], message=t[3], cause=t[4]) for t in rows)
+    data["missing"] = tuple(data.get("missing", ()))
     return CheckReport(**data)
 
 

@@ -49,6 +49,7 @@ class State(TypedDict):
     findings: list[dict[str, Any]]  # review, check, approve: what the coder has to mend
     approved_by_reviewer: bool  # review
     stuck: str  # why the rounds ended
+    override: str  # ask_rounds: why the lead merges it without a proof, in the lead's words
     product: str  # check, merge: the commit with the proof
     base: str  # check, merge: what the product stands on
     note: str  # check, merge: the proof's note

@@ -47,6 +47,7 @@ from tandem.types import (
     Reply,
     RequestId,
     Sampling,
+    Seal,
     Slot,
     Task,
     Tool,
@@ -241,8 +242,11 @@ class Team:
 
         return on_chunk
 
-    async def check(self, step: str, state: State, commit: str, what: str) -> str:
-        """Run the tests over `commit` and return the key under which `reports` holds what they showed."""
+    async def check(self, step: str, state: State, commit: str, what: str, seal: Seal | None = None) -> str:
+        """Run the tests over `commit` and return the key under which `reports` holds what they showed.
+
+        With a `seal` the commit is held against what the tester left.
+        """
         command = cast("tuple[str, ...]", tuple(state["check"]["command"]))
         self.turns["check"] += 1  # two checks of one step are two questions, whatever they are called
         key = f"{step}/{what}.{self.turns['check']}"
@@ -258,6 +262,7 @@ class Team:
             limits=self.settings.limits,
             priority=self.task.priority,
             unsandboxed=self.task.unsandboxed,
+            seal=seal,
         )
 
         async def live(attempt: int) -> Json:

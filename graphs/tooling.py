@@ -15,7 +15,7 @@ from graphs.team import Team
 from tandem import proof
 from tandem.deciding import decides_what_passes
 from tandem.detect import is_documentation, is_test_file
-from tandem.types import CommitId, Edit
+from tandem.types import CommitId, Edit, Seal
 
 
 def to_read(team: Team, commit: str) -> Worktree:
@@ -60,12 +60,19 @@ def for_code(team: Team, state: State, step: str, *, seen: Iterable[str] = ()) -
 def refusal(path: str, state: State) -> str:
     """Return why the coder may not change `path`, or nothing."""
     adapter = state["check"].get("adapter")
-    judges = adapter is not None and decides_what_passes(path, adapter)
+    judges = adapter is not None and decides_what_passes(path, adapter, state["check"].get("command", ()))
     if path in state.get("test_files", []) or judges:
-        return f"your change to the test {path} was thrown away; dispute it if it is wrong"
+        return f"your change to {path} was thrown away, for it decides what passes; dispute a test that is wrong"
     if state["assessment"]["kind"] == "docs" and not is_documentation(path):
         return f"{path} is no documentation, and this task is for documentation only"
     return ""
+
+
+def seal(state: State, *, twins: bool = False) -> Seal | None:
+    """Return what a draft is held against: the tester's files, where there are any."""
+    if not state.get("tests"):
+        return None
+    return Seal(tests=CommitId(state["tests"]), files=tuple(state["test_files"]), twins=twins)
 
 
 async def _try(team: Team, state: State, step: str, head: CommitId, edits: Sequence[Edit]) -> Tested:
@@ -78,7 +85,7 @@ async def _try(team: Team, state: State, step: str, head: CommitId, edits: Seque
         at_s=await team.recorder.now(step),
     )
     await team.repo.keep(team.recorder.run_id, f"{step}.try", commit)
-    report = team.reports[await team.check(step, state, commit, "try")]
+    report = team.reports[await team.check(step, state, commit, "try", seal(state))]
     trouble = trouble_of(team, state, report)
     words = f"Not yet: {trouble}" if trouble else "Everything that must pass does."
     return Tested(text=f"{words}\n{views.report_text(report)}", seconds=report.duration_s)

@@ -134,6 +134,8 @@ def after_ask_rounds(state: State) -> str:
     """Go on where it stopped: with the tests, if there were none that failed."""
     if "outcome" in state:
         return END
+    if state.get("override"):
+        return "check"
     return "code" if state.get("tests") or state["assessment"]["kind"] == "docs" else "specify"
 
 
@@ -170,7 +172,7 @@ EDGES = {
     "dispute": (again, ("code", "ask_rounds", END)),
     "ask_dispute": (again, ("code", "ask_rounds", END)),
     "review": (after_review, ("check", "code", "ask_rounds", END)),
-    "ask_rounds": (after_ask_rounds, ("code", "specify", END)),
+    "ask_rounds": (after_ask_rounds, ("check", "code", "specify", END)),
     "check": (after_check, ("approve", "code", "ask_rounds", END)),
     "approve": (after_approve, ("merge", "code", END)),
     "merge": (after_merge, ("merge", "approve", "document")),

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 from router.journal import Entry, Journal
 from tandem.errors import (
+    BadInput,
     BrokenJournal,
     Cancelled,
     DiskFull,
@@ -29,7 +30,7 @@ from tandem.errors import (
 )
 from tandem.events import EventKind
 from tandem.faults import failpoint
-from tandem.types import Comment, Decision, Json, Question, RunId
+from tandem.types import OVERRIDE, Comment, Decision, Json, Question, RunId
 
 log = logging.getLogger(__name__)
 Emit = Callable[[EventKind, dict[str, Json]], None]
@@ -285,4 +286,6 @@ def is_new(question: Question | None, decision: Decision, earlier: Decision | No
         )
     if decision.choice not in question.choices:
         raise StaleApproval(f"{decision.choice!r} is no choice here; choose {', '.join(question.choices)}")
+    if decision.choice == OVERRIDE and not decision.text.strip():
+        raise BadInput(f"{OVERRIDE!r} needs a reason, which the commit will carry; say it with --text")
     return True

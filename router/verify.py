@@ -1,24 +1,26 @@
 """Establish a commit's proof anew, from the commit alone: red on its base, green on itself, the same report.
 
 Works on any clone that has the commit and its base, with the notes or without. Nothing of the run that made the commit
-is needed, and nothing of it is believed: only the trailers are read, and each is checked.
+is needed, and nothing of it is believed: only the trailers are read, and each is checked. The judge's controls and twins
+are made anew, under other names than those of the run.
 """
 
 from __future__ import annotations
 
 import shlex
 import uuid
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from router.execution import Ports
-from router.repository import OwnRepository, proof_commit
+from router.repository import OwnRepository, commits_of, proof_commit, proof_note, read_commit
 from tandem import proof
-from tandem.deciding import decides_what_passes
+from tandem.deciding import has_a_say
 from tandem.detect import is_documentation
-from tandem.errors import Refused, TandemError
-from tandem.types import CheckReport, CheckRequest, CommitId, Edit, Json, PrepareRequest, RequestId, RunId
+from tandem.errors import BadInput, Refused, TandemError
+from tandem.types import CheckReport, CheckRequest, CommitId, Edit, Json, PrepareRequest, RequestId, RunId, Seal
 
 _SOURCE_BYTES = 2 << 20  # of one test file
 Progress = tuple[str, dict[str, Json]]
@@ -46,16 +48,49 @@ class _Case:
     checks: list[dict[str, Json]] = field(default_factory=list[dict[str, Json]])
 
 
-async def verify(state: Path, repo: str, commit: str, ports: Ports, allowed: Allowed) -> AsyncIterator[Progress]:
-    """Yield ("progress", …) and at last one ("result", …).
+async def verify(state: Path, repo: str, what: str, ports: Ports, allowed: Allowed) -> AsyncIterator[Progress]:
+    """Yield ("progress", …) and at last one ("result", …), for one commit or a range such as `main..topic`.
 
-    Its `verdict` is holds, does not hold, unproven (documentation) or no proof.
+    A commit's `verdict` is holds, does not hold, unproven (documentation), overridden (by a person) or no proof. A range
+    has a result a commit, under `commits`; it holds where each commit's does or is documentation.
 
     Raises:
-        BadRepository: It is no repository, or lacks the commit or its base.
+        BadRepository: It is no repository, or lacks a commit or its base.
         Refused: The tests need packages installed, and that is not allowed.
     """
-    found = await proof_commit(Path(repo), commit)
+    if ".." not in what:
+        async for item in _one(state, repo, what, ports, allowed):
+            yield item
+        return
+    commits: list[Json] = []
+    for number, commit in enumerate(names := await commits_of(Path(repo), what), 1):
+        yield "progress", {"stage": "commit", "message": f"commit {commit[:10]} ({number} of {len(names)})"}
+        async for kind, data in _one(state, repo, commit, ports, allowed):
+            if kind == "result":
+                commits.append(data)
+            yield ("progress" if kind == "result" else kind), data
+    yield "result", {"repo": repo, "range": what, "commits": commits, **_summed(commits)}
+
+
+def _summed(commits: Sequence[Json]) -> dict[str, Json]:
+    """Return the verdict on a range."""
+    results = [cast("dict[str, Json]", result) for result in commits]
+    bad = [result for result in results if result["verdict"] not in ("holds", "unproven")]
+    if not bad:
+        return {"verdict": "holds", "reason": f"each of {len(results)} commits is proven, or documentation"}
+    first = bad[0]
+    words = f"{len(bad)} of {len(results)} are not proven, the first {str(first['commit'])[:10]}"
+    return {"verdict": "does not hold", "reason": f"{words} ({first['verdict']}: {first['reason']})"}
+
+
+async def _one(state: Path, repo: str, commit: str, ports: Ports, allowed: Allowed) -> AsyncIterator[Progress]:
+    try:
+        found = await proof_commit(Path(repo), commit)
+    except BadInput as error:  # it claims a proof, and its trailers are not as they were written
+        told = await read_commit(Path(repo), commit)
+        what: dict[str, Json] = {"repo": repo, "commit": told.commit, "checks": []}
+        yield "result", what | {"verdict": "does not hold", "reason": error.message}
+        return
     result: dict[str, Json] = {"repo": str(found.root), "commit": found.commit, "checks": []}
     if found.proof is None:
         yield "result", result | {"verdict": "no proof", "reason": "its message has no Tandem trailers"}
@@ -63,7 +98,12 @@ async def verify(state: Path, repo: str, commit: str, ports: Ports, allowed: All
     own = await OwnRepository.open(state, found.root, found.commit)
     run = RunId(f"verify-{uuid.uuid4().hex[:12]}")
     case = _Case(repo=own, commit=found.commit, claimed=found.proof, ports=ports, run=run, allowed=allowed)
-    trouble = await _mismatch(case, found.parents)
+    trouble = await _mismatch(case, found.parents) or _note_trouble(
+        case.claimed, await proof_note(found.root, found.commit)
+    )
+    if trouble is None and case.claimed.verdict == "overridden":
+        yield "result", result | _overridden(case)
+        return
     if trouble is None and case.claimed.command:
         async for item in _repeat(case):
             if item[0] == "trouble":
@@ -72,6 +112,17 @@ async def verify(state: Path, repo: str, commit: str, ports: Ports, allowed: All
                 yield item
     result["checks"] = list(case.checks)
     yield "result", result | _verdict(case, trouble)
+
+
+def _overridden(case: _Case) -> dict[str, Json]:
+    return {"verdict": "overridden", "reason": f"merged without a proof by the lead, who said: {case.claimed.override}"}
+
+
+def _note_trouble(claimed: proof.Proof, note: bytes | None) -> str | None:
+    """Return why the note on the commit is not the proof's own; a clone may be without it."""
+    if note is None or not claimed.note or proof.note_digest(note) == claimed.note:
+        return None
+    return "the note on it is not the one its proof was made with"
 
 
 def _verdict(case: _Case, trouble: str | None) -> dict[str, Json]:
@@ -94,15 +145,28 @@ async def _mismatch(case: _Case, parents: tuple[CommitId, ...]) -> str | None:
         return f"its tree is {tree[:10]} and the proof is about {claimed.tree[:10]}"
     if await repo.tree(case.commit, claimed.test_files) != claimed.tests_tree:
         return "its test files are not the ones the proof was made with"
+    if claimed.verdict == "overridden":
+        return None if claimed.override else "it says that the lead overrode the proof, and not with which words"
     if claimed.verdict == "unproven-docs":
         changed = await repo.changed(claimed.base, case.commit)
         odd = [path for path in changed if not is_documentation(path)]
         return f"it says documentation only, and changes {odd[0]}" if odd else None
     if not (claimed.test_files and claimed.command):
         return "its proof names no tests"
-    changed = await repo.changed(claimed.base, case.commit)
-    odd = [p for p in changed if decides_what_passes(p, claimed.adapter) and p not in claimed.test_files]
-    return f"it changes {odd[0]}, which decides what passes and is none of its tests" if odd else None
+    return await _has_a_say(case)
+
+
+async def _has_a_say(case: _Case) -> str | None:
+    """Return which file, beside the tests it names, the commit changes and with it what passes."""
+    claimed, repo = case.claimed, case.repo
+    for path in await repo.changed(claimed.base, case.commit):
+        if path in claimed.test_files:
+            continue
+        before = await repo.read(claimed.base, path, limit_bytes=_SOURCE_BYTES)
+        after = await repo.read(case.commit, path, limit_bytes=_SOURCE_BYTES)
+        if say := has_a_say(path, before, after, claimed.adapter, claimed.command):
+            return f"it changes {path}, which {say}, and is none of its tests"
+    return None
 
 
 async def _repeat(case: _Case) -> AsyncIterator[Progress]:
@@ -110,12 +174,15 @@ async def _repeat(case: _Case) -> AsyncIterator[Progress]:
     claimed = case.claimed
     case.environment = await _prepare(case)
     reports: dict[str, CheckReport] = {}
-    steps = {"base": claimed.base, "green": case.commit}
+    steps: dict[str, tuple[CommitId, Seal | None]] = {"base": (claimed.base, None), "green": (case.commit, None)}
     if claimed.test_files:
-        steps = {"base": claimed.base, "red": await _tests_on_base(case), "green": case.commit}
-    for what, commit in steps.items():
+        tests = await _tests_on_base(case)
+        seal = Seal(tests=tests, files=claimed.test_files)
+        red, green = replace(seal, controls=True), replace(seal, twins=True)
+        steps = {"base": (claimed.base, None), "red": (tests, red), "green": (case.commit, green)}
+    for what, (commit, seal) in steps.items():
         yield "progress", {"stage": what, "message": f"running the tests on {commit[:10]} ({what})"}
-        reports[what] = report = await _check(case, what, commit)
+        reports[what] = report = await _check(case, what, commit, seal)
         case.checks.append(_line(what, report))
         yield "progress", case.checks[-1]
     if (why := _judge(case, reports)) is not None:
@@ -133,12 +200,15 @@ def _judge(case: _Case, reports: dict[str, CheckReport]) -> str | None:
     red = proof.red(base, reports["red"], claimed.test_files)
     if not red.holds:
         return f"not red on the base: {red.reason}"
-    green = proof.green(base, head, red.failing, claimed.test_files)
+    green = proof.green(base, head, red.failing, claimed.test_files, controls=reports["red"].controls)
     if not green.holds:
         return f"not green: {green.reason}"
     new = max(len(set(proof.outcomes(head)) - set(proof.outcomes(base))), len(red.failing))
     if new != claimed.new_tests:
         return f"it claims {claimed.new_tests} new tests, and {new} were found"
+    if claimed.judge and (claimed.controls, claimed.twins) != (head.controls, head.twins):
+        told = f"{head.controls or 'no controls'} and {head.twins} twins"
+        return f"it claims {claimed.controls or 'no controls'} and {claimed.twins} twins, and found were {told}"
     return _same_digest(claimed, base, reports["red"], head)
 
 
@@ -180,7 +250,7 @@ async def _prepare(case: _Case) -> str:
     return environment.key
 
 
-async def _check(case: _Case, what: str, commit: CommitId) -> CheckReport:
+async def _check(case: _Case, what: str, commit: CommitId, seal: Seal | None) -> CheckReport:
     request = CheckRequest(
         request_id=RequestId(f"{case.run}/{what}"),
         run_id=case.run,
@@ -192,6 +262,7 @@ async def _check(case: _Case, what: str, commit: CommitId) -> CheckReport:
         folder=case.claimed.folder,
         limits=case.ports.settings.limits,
         unsandboxed=case.allowed.unsandboxed,
+        seal=seal,
     )
     return await case.ports.checks.check(request, lambda stage, message: None)
 
@@ -204,4 +275,6 @@ def _line(what: str, report: CheckReport) -> dict[str, Json]:
         "failed": sum(t.outcome in ("failed", "error") for t in report.tests),
         "reason": report.reason,
         "sandbox": report.sandbox,
+        "controls": report.controls,
+        "twins": report.twins,
     }

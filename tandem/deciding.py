@@ -122,7 +122,7 @@ def _ini(*sections: str) -> Callable[[str], Any]:
 
 
 def _package(text: str) -> Any:
-    data = json.loads(text) if text.strip() else {}
+    data: Any = json.loads(text) if text.strip() else None
     found = _picked(data, "jest", "vitest", "mocha", "ava", "babel", "tap", "config", "imports")
     scripts = cast("Mapping[str, Any]", data).get("scripts") if isinstance(data, Mapping) else None
     return {**found, "scripts": _scripts(cast("Mapping[str, Any]", scripts) if isinstance(scripts, Mapping) else {})}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 
 from tandem.secrets import redact
 from tandem.trailers import Proof, trailers
@@ -46,7 +47,18 @@ def report_note(base: CheckReport, red: CheckReport, green: CheckReport, proof: 
     }
     head = f"Tandem's proof of run {proof.run}: {dict(trailers(proof))['Tandem-Proof']}\n"
     data = json.dumps(machine, sort_keys=True, ensure_ascii=True)
-    return redact("\n".join([head, *sections])) + f"\n```json\n{data}\n```\n"
+    return _settled(redact("\n".join([head, *sections])) + f"\n```json\n{data}\n```")
+
+
+def note_digest(note: bytes) -> str:
+    """Return sha256 (hexadecimal) over a note's bytes."""
+    return hashlib.sha256(note).hexdigest()
+
+
+def _settled(text: str) -> str:
+    """Return a text as `git notes` leaves it: without white space at the ends of lines, one empty line in a row."""
+    lines = "\n".join(line.rstrip() for line in text.splitlines())
+    return re.sub(r"\n{3,}", "\n\n", lines).strip("\n") + "\n"
 
 
 def _told(report: CheckReport) -> Json:

@@ -121,6 +121,10 @@ class Repository(Protocol):
         """Return the tree of a commit, or of only those `paths` of it."""
         ...
 
+    async def message(self, commit: CommitId) -> str:
+        """Return a commit's message."""
+        ...
+
     async def diff(self, base: CommitId, head: CommitId) -> bytes:
         """Return the unified diff, made without the tree's attributes, filters or external tools."""
         ...

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tandem.evidence import digest, outcomes, report_note
-from tandem.trailers import Proof, Verdict, parse_trailers, read_trailers, trailers
-from tandem.types import CheckReport, CheckVerdict, Outcome, TestResult
+from tandem.evidence import digest, note_digest, outcomes, report_note
+from tandem.trailers import Proof, Verdict, parse_trailers, read_trailers, sealed, trailers
+from tandem.types import CheckReport, CheckVerdict, Controls, Outcome, TestResult
 
 __all__ = [
     "GreenResult",
@@ -21,17 +21,20 @@ __all__ = [
     "Verdict",
     "digest",
     "green",
+    "note_digest",
     "outcomes",
     "parse_trailers",
     "read_trailers",
     "red",
     "regressions",
     "report_note",
+    "sealed",
     "trailers",
 ]
 
 EXIT_STATUS = "exit status"  # stands for the one thing a plain check tells
-_UNUSABLE: frozenset[CheckVerdict] = frozenset(("not run", "tampered", "resource limit"))
+_UNUSABLE: frozenset[CheckVerdict] = frozenset(("not run", "tampered", "flaky", "resource limit"))
+_UNBELIEVED: frozenset[CheckVerdict] = frozenset(("tampered", "flaky"))
 _SHOWN = 5  # names in a reason
 
 
@@ -64,8 +67,11 @@ def red(base: CheckReport, tests: CheckReport, test_files: Sequence[str]) -> Red
     """Judge the tester's files over the base: at least one test in them must fail there.
 
     A file that cannot be loaded counts as failing: it asks for a name that the head will supply. A test that failed on
-    the base already counts only where no other fails.
+    the base already counts only where no other fails. Tests that use up a limit which the base alone does not, as those
+    of a loop without an end, fail as a whole.
     """
+    if tests.verdict == "resource limit" and not tests.tests and base.verdict in ("passed", "failed") and test_files:
+        return RedResult(holds=True, reason=f"they do not end on the base: {_why(tests)}", failing=tuple(test_files))
     if tests.verdict in _UNUSABLE:
         return RedResult(holds=False, reason=f"the tests gave no usable report on the base: {_why(tests)}")
     if not test_files:
@@ -79,6 +85,11 @@ def red(base: CheckReport, tests: CheckReport, test_files: Sequence[str]) -> Red
         return RedResult(
             holds=False, reason=f"no test of {names} was run; name and place them as the command finds them"
         )
+    loaded = {test.file for test, _ in ours if test.id != test.file and test.outcome != "error"}
+    missing = [one for one in tests.missing if any(one.startswith(f"{_inner(file, one)}: ") for file in loaded)]
+    if missing:
+        reason = f"these stand in the tester's files and were not run: {_names(missing)}; name them as the runner does"
+        return RedResult(holds=False, reason=reason)
     failing = {_entry(test, file): before.get(test.id) for test, file in ours if test.outcome in ("failed", "error")}
     fresh = tuple(sorted(entry for entry, known in failing.items() if known not in ("failed", "error")))
     passing = tuple(sorted({test.id for test, _ in ours if test.outcome == "passed" and test.id not in before}))
@@ -97,18 +108,28 @@ def green(
     red_failing: Sequence[str],
     test_files: Sequence[str],
     reruns: Sequence[CheckReport] = (),
+    controls: Controls = "",
 ) -> GreenResult:
     """Judge the head: what was red passes, and what passed on the base still does. `reruns` are of the same tree.
+
+    `controls` is what became of the judge's own tests beside the red ones: those that held there must hold here.
 
     What failed on the base is listed, not blamed. A test whose outcome differs between runs is named flaky: it breaks
     nothing if it passed once, and proves nothing if it is new.
     """
     for report, where in ((base, "base"), (head, "head"), *((again, "head") for again in reruns)):
         # a base without any test has nothing to break; every other run must have told something
+        if report.verdict in _UNBELIEVED:
+            return GreenResult(holds=False, reason=f"{report.verdict}: {_why(report)}")
         if report.verdict in _UNUSABLE and not (report is base and report.verdict == "not run"):
             return GreenResult(holds=False, reason=f"the {where} gave no usable report: {_why(report)}")
     if not red_failing:
         return GreenResult(holds=False, reason="no test was red on the base, so nothing is proven")
+    if head.missing:
+        return GreenResult(holds=False, reason=f"the tester's tests did not all run: {_names(head.missing)}")
+    if controls == "held" and head.controls not in ("", "held"):
+        reason = "tampered: the judge's own tests ran on the base, and do not run on the head"
+        return GreenResult(holds=False, reason=reason)
     if not head.tests:
         return _plain_green(base, head, red_failing, reruns)
     runs = [outcomes(head), *(outcomes(again) for again in reruns)]
@@ -247,6 +268,12 @@ def _entry(test: TestResult, file: str) -> str:
     leaf = test.id.rsplit("::", 1)[-1].rsplit(" > ", 1)[-1]
     loading = "_FailedTest" in test.id or test.id.startswith(("setUpClass (", "setUpModule ("))
     return file if loading or leaf == file or leaf.endswith(f"/{file}") else test.id
+
+
+def _inner(file: str, told: str) -> str:
+    """Return a file's path as `told` has it, which may count from a folder of the tree."""
+    path = told.partition(": ")[0]
+    return path if file == path or file.endswith(f"/{path}") else file
 
 
 def _why(report: CheckReport) -> str:

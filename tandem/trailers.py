@@ -6,6 +6,7 @@ value is looked at before it is believed to be one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 from tandem.errors import BadInput
-from tandem.types import Adapter, CommitId, TreeId
+from tandem.types import Adapter, CommitId, Controls, TreeId
 
 Verdict = Literal["proven", "unproven-docs", "overridden"]
 
@@ -26,7 +27,8 @@ _WORDS: dict[Verdict, str] = {
 _TRAILER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)[ \t]*:[ \t]*(.*)")
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_NEW_TESTS_MAX = 1_000_000
+_COUNT_MAX = 1_000_000
+_SEAL = "Tandem-Seal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,12 @@ class Proof:
     verdict: Verdict
     sandbox: str
     new_tests: int
+    judge: int = 0  # the version of the rules; 0 for proofs from before they were named
+    controls: Controls = ""
+    twins: int = 0
+    untwinned: int = 0
+    note: str = ""  # sha256 of the note's bytes, hexadecimal
+    override: str = ""  # the lead's own words, where the verdict is overridden
 
 
 def trailers(proof: Proof) -> list[tuple[str, str]]:
@@ -65,7 +73,35 @@ def trailers(proof: Proof) -> list[tuple[str, str]]:
     ]
     if proof.sandbox:
         lines.append(("Tandem-Sandbox", _quoted(proof.sandbox)))
+    if proof.override:
+        lines.append(("Tandem-Override", _quoted(proof.override)))
+    return [*lines, *_judged(proof)] if proof.judge else lines
+
+
+def _judged(proof: Proof) -> list[tuple[str, str]]:
+    """Return the trailers of proofs whose judge has a version."""
+    lines = [("Tandem-Judge", str(proof.judge))]
+    if proof.controls:
+        lines.append(("Tandem-Controls", proof.controls))
+    if proof.twins or proof.untwinned:
+        lines.append(("Tandem-Twins", f"{proof.twins} of {proof.twins + proof.untwinned}"))
+    if proof.note:
+        lines.append(("Tandem-Note", f"sha256:{proof.note}"))
     return lines
+
+
+def sealed(lines: Sequence[tuple[str, str]]) -> str:
+    """Return trailers as they stand in a message, closed by a sum over their own bytes.
+
+    The sum keeps nobody from writing another message; it shows that one was changed, by a tool or by hand.
+    """
+    written = [f"{key}: {value}" for key, value in lines]
+    return "\n".join([*written, f"{_SEAL}: sha256:{_sum(written)}"])
+
+
+def _sum(lines: Sequence[str]) -> str:
+    ours = [line for line in lines if line.lower().startswith("tandem-") and not line.startswith(f"{_SEAL}:")]
+    return hashlib.sha256("\n".join(ours).encode()).hexdigest()
 
 
 def parse_trailers(message: str) -> Proof | None:
@@ -79,6 +115,9 @@ def parse_trailers(message: str) -> Proof | None:
         found.setdefault(key.lower(), []).append(value)
     if "tandem-proof" not in found:
         return None
+    judge = _count("Tandem-Judge", _single(found, "Tandem-Judge")) if "tandem-judge" in found else 0
+    if judge or "tandem-seal" in found:
+        _must_be_whole(message, _matched(found, _SEAL, _DIGEST, prefix="sha256:"))
     words = _single(found, "Tandem-Proof")
     verdict: Verdict | None = next((verdict for verdict, text in _WORDS.items() if text == words), None)
     if verdict is None:
@@ -95,7 +134,12 @@ def parse_trailers(message: str) -> Proof | None:
         digest=_matched(found, "Tandem-Report", _DIGEST, prefix="sha256:"),
         verdict=verdict,
         sandbox=_optional(found, "Tandem-Sandbox", lambda value: _unquoted("Tandem-Sandbox", value)) or "",
-        new_tests=_count(_single(found, "Tandem-New-Tests")),
+        new_tests=_count("Tandem-New-Tests", _single(found, "Tandem-New-Tests")),
+        judge=judge,
+        controls=_optional(found, "Tandem-Controls", _controls) or "",
+        note=_matched(found, "Tandem-Note", _DIGEST, prefix="sha256:") if "tandem-note" in found else "",
+        override=_optional(found, "Tandem-Override", lambda value: _unquoted("Tandem-Override", value)) or "",
+        **_twins(found),
     )
 
 
@@ -163,10 +207,36 @@ def _adapter(value: str) -> Adapter:
     return cast("Adapter", value)
 
 
-def _count(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,7}", value) or int(value) > _NEW_TESTS_MAX:
-        raise _bad("Tandem-New-Tests", value, "it is no count")
+def _count(key: str, value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,7}", value) or int(value) > _COUNT_MAX:
+        raise _bad(key, value, "it is no count")
     return int(value)
+
+
+def _controls(value: str) -> Controls:
+    if value not in get_args(Controls) or not value:
+        raise _bad("Tandem-Controls", value, "it is one of " + ", ".join(filter(None, get_args(Controls))))
+    return cast("Controls", value)
+
+
+def _twins(found: dict[str, list[str]]) -> dict[str, int]:
+    if "tandem-twins" not in found:
+        return {}
+    value = _single(found, "Tandem-Twins")
+    failed, _, all_of_them = value.partition(" of ")
+    twins, whole = _count("Tandem-Twins", failed), _count("Tandem-Twins", all_of_them)
+    if twins > whole:
+        raise _bad("Tandem-Twins", value, "there cannot be more than there are")
+    return {"twins": twins, "untwinned": whole - twins}
+
+
+def _must_be_whole(message: str, claimed: str) -> None:
+    lines = re.split(r"\n(?:[ \t]*\n)+", message.replace("\r\n", "\n").strip("\n \t"))[-1].split("\n")
+    if _sum(lines) != claimed:
+        raise BadInput(
+            f"the commit's trailers are not as they were written (their sum is not {claimed[:12]}); "
+            "the message was changed or is not ours"
+        )
 
 
 def _single(found: dict[str, list[str]], key: str) -> str:

@@ -38,8 +38,10 @@ Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["passed", "failed", "error", "skipped"]
 CheckVerdict = Literal["passed", "failed", "not run", "tampered", "flaky", "resource limit"]
 Adapter = Literal["pytest", "unittest", "node", "jest", "vitest", "go", "cargo", "plain"]
+JUDGE = 2  # the version of the judge's rules; a proof names the one it was made under
 Controls = Literal["", "held", "absent", "unbuilt"]
 Slot = Literal["router", "worker"]
+OVERRIDE = "merge without proof"  # a choice that says what it does; it wants a reason beside it
 QuestionKind = Literal["guard", "route", "plan", "prepare", "dispute", "approve", "rounds"]
 
 
@@ -201,7 +203,8 @@ class CheckReport:
 
     With a seal: `controls` says what became of the planted tests (held; absent: the command does not find them;
     unbuilt: nothing could be built to run), `missing` names the tester's tests that were not told of, `twins` counts the
-    tests whose changed copy failed as it must, `untwinned` those in which nothing could be changed.
+    tests whose changed copy failed as it must, `untwinned` those in which nothing could be changed. `judge` is the
+    version of the rules that were applied, 0 for those before controls.
     """
 
     verdict: CheckVerdict
@@ -217,6 +220,7 @@ class CheckReport:
     missing: tuple[str, ...] = ()
     twins: int = 0
     untwinned: int = 0
+    judge: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

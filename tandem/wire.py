@@ -349,6 +349,7 @@ def report_out(report: types.CheckReport) -> pb.CheckReport:
         missing=report.missing,
         twins=report.twins,
         untwinned=report.untwinned,
+        judge=report.judge,
     )
 
 
@@ -377,6 +378,7 @@ def report_in(message: pb.CheckReport) -> types.CheckReport:
         missing=tuple(message.missing),
         twins=message.twins,
         untwinned=message.untwinned,
+        judge=message.judge,
     )
 
 

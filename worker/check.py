@@ -21,7 +21,7 @@ from tandem.errors import BadInput, NoSandbox
 from tandem.faults import failpoint
 from tandem.kinds import is_test_file
 from tandem.ports import OnProgress
-from tandem.types import CheckReport, CheckRequest, TestResult
+from tandem.types import JUDGE, CheckReport, CheckRequest, TestResult
 from worker import gittunnel, judge, sandbox
 from worker.adapters import ALL, FRAMEWORKS, Plan, Selection, plan
 from worker.environments import Environments, Toolchain
@@ -82,7 +82,9 @@ class Checker:
         rung = self._choose(request)
         disk.must_have_room("no tests were run", self._state)
         plan(request.adapter, request.command)  # refused before anything is written
-        report = CheckReport(verdict="not run", adapter=request.adapter, sandbox=rung.name, node=self._node)
+        report = CheckReport(
+            verdict="not run", adapter=request.adapter, sandbox=rung.name, node=self._node, judge=JUDGE
+        )
         report = await self._judged(rung, request, report, on_progress)
         if (
             report.verdict != "passed"

@@ -20,14 +20,15 @@ GOOD = ("holds", "unproven")  # "unproven": documentation only, and nothing that
 
 
 @click.command()
-@click.argument("commit", default="HEAD")
+@click.argument("commit", default="HEAD", metavar="COMMIT|RANGE")
 @click.option("--repo", default=".", show_default="this folder", metavar="PATH", help="Any clone that has the commit.")
 @click.option("--prepare", is_flag=True, help="Allow installing the packages the tests need.")
 @click.option("--json", "as_json", is_flag=True, help="Print progress and, last, the result: one object a line.")
 def verify(commit: str, repo: str, prepare: bool, as_json: bool) -> int:
-    """Prove COMMIT again: its tests must fail on its base and pass on itself.
+    """Prove COMMIT again: its tests must fail on its base and pass on itself, and their twins must fail.
 
-    Exits with 0 where the proof holds (or the commit is documentation and says so), else with 1.
+    A range such as main..topic is proven commit by commit. Exits with 0 where the proof holds (or a commit is
+    documentation and says so), else with 1: also where a person merged it without a proof.
     """
     client = ensure_router()
 
@@ -41,7 +42,7 @@ def verify(commit: str, repo: str, prepare: bool, as_json: bool) -> int:
     if as_json:
         output.say_json(result)
     else:
-        output.say(result_line(result))
+        output.say(range_line(result) if "commits" in result else result_line(result))
     return 0 if result["verdict"] in GOOD else 1
 
 
@@ -86,10 +87,18 @@ def _told(stream: Any) -> Any:
 
 def progress_line(data: dict[str, Any]) -> str:
     """Return a line for one progress event."""
+    if "commit" in data:
+        return result_line(data)
     if "verdict" not in data:
         return one_line(str(data.get("message") or data.get("stage") or ""))
     found = f"{data.get('passed', 0)} passed, {data.get('failed', 0)} failed"
     return one_line(f"{data.get('stage')}: {found}" + (f" ({data['reason']})" if data.get("reason") else ""))
+
+
+def range_line(result: dict[str, Any]) -> str:
+    """Return the verdict on a range in one line."""
+    mark = "✓" if result["verdict"] in GOOD else "✗"
+    return f"{mark} {result['verdict']}  {one_line(str(result['range']))}: {one_line(str(result['reason']))}"
 
 
 def result_line(result: dict[str, Any]) -> str:

@@ -183,6 +183,8 @@ def proof_lines(question: Mapping[str, Any]) -> list[str]:
     if not told or question.get("kind") != "approve":
         return []
     where = f"base {text(told, 'base')[:10]} → {text(told, 'commit')[:10]}, for {text(told, 'branch')}"
+    if told.get("override"):
+        return [one_line(f"NOT PROVEN, and merged by your own word: {text(told, 'override')}  ({where})")]
     if not told.get("proven"):
         return [one_line(f"NOT PROVEN: no test stands for this change  ({where})")]
     command = " ".join(map(str, items(told.get("command")))) or text(told, "command")

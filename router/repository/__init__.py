@@ -5,8 +5,19 @@ repository, and only its references, notes and the files of a fast-forward.
 """
 
 from router.repository.checkout import Checkout, inspect
-from router.repository.history import FoundCommit, proof_commit
+from router.repository.history import FoundCommit, commits_of, proof_commit, proof_note, read_commit
 from router.repository.own import OwnRepository
 from router.repository.transport import one_at_a_time, repo_id_of
 
-__all__ = ["Checkout", "FoundCommit", "OwnRepository", "inspect", "one_at_a_time", "proof_commit", "repo_id_of"]
+__all__ = [
+    "Checkout",
+    "FoundCommit",
+    "OwnRepository",
+    "commits_of",
+    "inspect",
+    "one_at_a_time",
+    "proof_commit",
+    "proof_note",
+    "read_commit",
+    "repo_id_of",
+]

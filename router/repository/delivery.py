@@ -15,6 +15,7 @@ from pathlib import Path
 
 from router.repository import room, transport
 from router.repository.checkout import dirty_files
+from router.repository.history import NOTES
 from router.repository.objects import Store, signature
 from tandem import disk
 from tandem.errors import BadRepository, DeadlineExceeded, NotFound
@@ -24,7 +25,6 @@ from tandem.types import CommitId, Delivery
 
 log = logging.getLogger(__name__)
 
-_NOTES = "refs/notes/tandem"
 _MERGE_S = 300.0
 _BRANCH_TRIES = 20
 _AT_WORK = ("rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START")
@@ -255,7 +255,7 @@ async def _annotate(root: Path, commit: CommitId, note: str) -> None:
     """Write the note unless there is one. The proof stands in the commit; a note that fails stops nothing."""
     if not note:
         return
-    notes = ("notes", f"--ref={_NOTES}")
+    notes = ("notes", f"--ref={NOTES}")
     there = await user_git(*notes, "list", commit, checkout=root, check=False)
     if there.returncode == 0:
         return

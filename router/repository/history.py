@@ -13,6 +13,9 @@ from tandem.git import git_version, user_git
 from tandem.trailers import Proof, parse_trailers, read_trailers
 from tandem.types import CommitId, TreeId
 
+NOTES = "refs/notes/tandem"
+RANGE_MAX = 1000  # commits of one range
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundCommit:
@@ -45,6 +48,34 @@ async def proof_commit(repo: Path, commit: str) -> FoundCommit:
         message=found.message,
         proof=parse_trailers(found.message),
     )
+
+
+async def commits_of(repo: Path, span: str) -> list[str]:
+    """Return the commits of a range such as `main..topic`, the oldest first.
+
+    Raises:
+        BadRepository: It is no repository, or the range names no commit, or too many.
+    """
+    if not span.isprintable() or span.startswith("-"):
+        raise BadRepository(f"{span!r} is no range of commits; write one as in 'main..topic'")
+    listed = await user_git(
+        "rev-list", "--reverse", "--topo-order", f"--max-count={RANGE_MAX + 1}", span, "--", checkout=repo, check=False
+    )
+    found = listed.text.split()
+    if listed.returncode != 0 or not found:
+        why = " ".join(listed.stderr.split())[:200]
+        raise BadRepository(f"{repo} has no commit in {span!r}{f' ({why})' if why else ''}; look with `git log {span}`")
+    if len(found) > RANGE_MAX:
+        raise BadRepository(f"{span!r} names more than {RANGE_MAX} commits; take a shorter range")
+    return found
+
+
+async def proof_note(repo: Path, commit: CommitId) -> bytes | None:
+    """Return the bytes of the note on a commit, or None where this clone has none."""
+    listed = await user_git("notes", f"--ref={NOTES}", "list", commit, checkout=repo, check=False)
+    if listed.returncode != 0 or not listed.text:
+        return None
+    return (await user_git("cat-file", "blob", listed.text, checkout=repo)).stdout
 
 
 async def read_commit(repo: Path, commit: str) -> FoundCommit:

@@ -140,6 +140,10 @@ class OwnRepository:
         }
         return await objects.tree_of(self._store, kept)
 
+    async def message(self, commit: CommitId) -> str:
+        """Return a commit's message."""
+        return (await self._store.run("show", "--no-patch", "--format=%B", commit)).stdout.decode("utf-8", "replace")
+
     async def diff(self, base: CommitId, head: CommitId) -> bytes:
         """Return the unified diff, made without the tree's attributes, filters or external tools."""
         return (await self._store.run("diff", *_DIFF, base, head, "--")).stdout

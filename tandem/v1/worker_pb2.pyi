@@ -291,7 +291,7 @@ class TestResult(_message.Message):
     def __init__(self, id: _Optional[str] = ..., outcome: _Optional[str] = ..., file: _Optional[str] = ..., message: _Optional[str] = ..., cause: _Optional[str] = ...) -> None: ...
 
 class CheckReport(_message.Message):
-    __slots__ = ("verdict", "reason", "exit_code", "tests", "output", "duration_s", "adapter", "sandbox", "node", "controls", "missing", "twins", "untwinned")
+    __slots__ = ("verdict", "reason", "exit_code", "tests", "output", "duration_s", "adapter", "sandbox", "node", "controls", "missing", "twins", "untwinned", "judge")
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -305,6 +305,7 @@ class CheckReport(_message.Message):
     MISSING_FIELD_NUMBER: _ClassVar[int]
     TWINS_FIELD_NUMBER: _ClassVar[int]
     UNTWINNED_FIELD_NUMBER: _ClassVar[int]
+    JUDGE_FIELD_NUMBER: _ClassVar[int]
     verdict: str
     reason: str
     exit_code: int
@@ -318,7 +319,8 @@ class CheckReport(_message.Message):
     missing: _containers.RepeatedScalarFieldContainer[str]
     twins: int
     untwinned: int
-    def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., tests: _Optional[_Iterable[_Union[TestResult, _Mapping]]] = ..., output: _Optional[str] = ..., duration_s: _Optional[float] = ..., adapter: _Optional[str] = ..., sandbox: _Optional[str] = ..., node: _Optional[str] = ..., controls: _Optional[str] = ..., missing: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., untwinned: _Optional[int] = ...) -> None: ...
+    judge: int
+    def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., tests: _Optional[_Iterable[_Union[TestResult, _Mapping]]] = ..., output: _Optional[str] = ..., duration_s: _Optional[float] = ..., adapter: _Optional[str] = ..., sandbox: _Optional[str] = ..., node: _Optional[str] = ..., controls: _Optional[str] = ..., missing: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., untwinned: _Optional[int] = ..., judge: _Optional[int] = ...) -> None: ...
 
 class GitRequest(_message.Message):
     __slots__ = ("open", "data")
