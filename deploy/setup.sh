@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 unset PYTHONHOME PYTHONPATH PIP_REQUIRE_VIRTUALENV PIP_TARGET PIP_PREFIX PIP_USER
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
-say() { echo "tandem: $*"; }
+. deploy/system.sh
 fits() { "$1" -c 'import sys, venv, ensurepip; assert (3, 11) <= sys.version_info[:2] < (3, 14)' >/dev/null 2>&1; }
 
 # Print the first interpreter that works: a version manager's stand-ins may lie on PATH and fail when called.
@@ -42,25 +42,6 @@ quietly() { # what pip says goes to a log; its end is shown where it fails
         say "the whole log is .venv/setup.log; without a network, pip needs the packages in its cache" >&2
         exit 1
     fi
-}
-
-system_package() { # $1: what is missing, $2: the package, $3: what for
-    if command -v "$1" >/dev/null; then return; fi
-    if command -v brew >/dev/null; then how="brew install $2"
-    elif command -v apt-get >/dev/null; then how="apt-get install -y $2"
-    elif command -v dnf >/dev/null; then how="dnf install -y $2"
-    elif command -v pacman >/dev/null; then how="pacman -S --noconfirm $2"
-    else say "$1 is missing ($3); install $2"; return; fi
-    may=
-    if [ "${how%% *}" = brew ]; then may=yes
-    elif [ "$(id -u)" = 0 ]; then may=yes
-    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then may=yes how="sudo -n $how"
-    else how="sudo $how"; fi
-    if [ -n "$may" ] && [ "${SYSTEM:-yes}" != no ]; then
-        say "installing $2 ($3) ..."
-        if DEBIAN_FRONTEND=noninteractive $how >> .venv/setup.log 2>&1 </dev/null && command -v "$1" >/dev/null; then return; fi
-    fi
-    say "$1 is missing ($3); Tandem goes on without it. To install it: $how"
 }
 
 python=$(find_python)

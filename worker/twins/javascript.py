@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from random import Random
 from typing import TYPE_CHECKING
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _GRAMMARS = (("tree_sitter_typescript", "language_tsx"), ("tree_sitter_typescript", "language_typescript"))
-_TEST = frozenset(("test", "it"))
+_TEST = frozenset(("test", "it", "specify"))
+_RUNNING = frozenset(("only", "concurrent", "sequential", "each", "for", "failing", "fails"))
+_HOOKS = frozenset(("before", "after", "beforeEach", "afterEach", "beforeAll", "afterAll"))
+# Calls at the top of a file, or of a suite, that declare no test themselves.
+_KNOWN = (
+    _TEST | _HOOKS | frozenset(("describe", "suite", "forEach", "require", "jest", "vi", "mock", "console", "process"))
+)
 _FUNCTIONS = frozenset(("arrow_function", "function_expression", "function_declaration", "method_definition"))
 _EQUALITIES = frozenset(("equal", "strictEqual", "deepEqual", "deepStrictEqual"))
 _MATCHERS = frozenset(("toBe", "toEqual", "toStrictEqual"))
@@ -39,7 +46,7 @@ _LITERALS = _SCALARS | frozenset(
 def tests(text: str) -> tuple[str, ...]:
     """Return the titles of the tests that surely run: written out, and neither in a loop nor in a condition."""
     root = parsed(text, *_GRAMMARS)
-    found = [_title(call) for call, _ in _tests(root) if _is_sure(call)] if root else []
+    found = [_title(call) for call in _tests(root) if _is_sure(call)] if root else []
     return tuple(dict.fromkeys(title for title in found if title))
 
 
@@ -51,8 +58,9 @@ def twin(text: str, random: Random) -> Twin | None:
     edits: list[Edit] = []
     changed: list[str] = []
     kept: list[str] = []
-    for number, (call, body) in enumerate(_tests(root), 1):
-        places = list(_places(body, random))
+    for number, call in enumerate(_tests(root), 1):
+        body = _body(call)
+        places = list(_places(body, random)) if body is not None and _passes_by_passing(call) else []
         (changed if places else kept).append(_title(call) or f"(test {number})")
         edits += [random.choice(places)] if places else []
     named = [title for title in changed if title not in kept and not title.startswith("(test ")]
@@ -60,36 +68,89 @@ def twin(text: str, random: Random) -> Twin | None:
         text=applied(text.encode(), edits),
         changed=tuple(dict.fromkeys(named)),
         kept=tuple(dict.fromkeys(kept)),
-        whole=bool(changed) and not kept,
+        whole=bool(changed) and not kept and not any(_may_declare(node) for node in walked(root)),
     )
 
 
 # --- which tests there are --------------------------------------------------------------------------------------
 
 
-def _tests(root: Node) -> Iterator[tuple[Node, Node]]:
-    """Yield each call that declares a test, and its function's block."""
+def _tests(root: Node) -> Iterator[Node]:
+    """Yield each call that declares a test."""
     for call in walked(root):
-        if call.type != "call_expression" or not _declares(call.child_by_field_name("function")):
-            continue
-        last = _arguments(call)[-1:]
-        body = last[0].child_by_field_name("body") if last and last[0].type in _FUNCTIONS else None
-        if body is not None and body.type == "statement_block":
-            yield call, body
+        if call.type == "call_expression" and _declares(call.child_by_field_name("function")) and _function(call):
+            yield call
+
+
+def _function(call: Node) -> Node | None:
+    """Return what a test is made of: the last function among the arguments, or a name or call that stands for one."""
+    given = _arguments(call)[1:] if _is_titled(call) else _arguments(call)
+    written = [node for node in given if node.type in _FUNCTIONS]
+    named = [node for node in given if node.type in ("identifier", "member_expression", "call_expression")]
+    return next(iter((*reversed(written), *reversed(named))), None)
+
+
+def _is_titled(call: Node) -> bool:
+    return any(node.type in ("string", "template_string", "identifier") for node in _arguments(call)[:1])
+
+
+def _body(call: Node) -> Node | None:
+    """Return the block, or the expression, that a test's function is made of, where it is written out."""
+    function = _function(call)
+    return function.child_by_field_name("body") if function is not None and function.type in _FUNCTIONS else None
+
+
+def _name_of(function: Node | None) -> tuple[str, ...]:
+    """Return the names in `test`, `t.test`, `test.only.each(...)`, from the left; () for anything else."""
+    if function is None:
+        return ()
+    if function.type == "identifier":
+        return (source_of(function),)
+    if function.type == "member_expression":
+        names = _name_of(function.child_by_field_name("object"))
+        return (*names, source_of(function.child_by_field_name("property"))) if names else ()
+    if function.type == "call_expression":  # test.each(table)(title, ...), also with the table as a template
+        names = _name_of(function.child_by_field_name("function"))
+        return names if names[-1:] == ("each",) or names[-1:] == ("for",) else ()
+    return ()
 
 
 def _declares(function: Node | None) -> bool:
-    """Return whether what is called is `test`, `it`, `t.test`, `test.each(...)` and their kind; not `test.skip`."""
-    if function is None:
+    """Return whether what is called declares a test that runs; not `test.skip` or `test.todo`."""
+    names = _name_of(function)
+    at = next((i for i, name in enumerate(names) if name in _TEST), -1)
+    if at < 0 or (at > 0 and names[0] not in ("t", "context", "ctx", "test", "node_test")):
         return False
-    if function.type == "identifier":
-        return source_of(function) in _TEST
-    if function.type == "member_expression":
-        name = source_of(function.child_by_field_name("property"))
-        return name in _TEST or (name in ("only", "concurrent") and _declares(function.child_by_field_name("object")))
-    inner = function.child_by_field_name("function") if function.type == "call_expression" else None
-    is_each = source_of(inner.child_by_field_name("property")) == "each" if inner is not None else False
-    return is_each and inner is not None and _declares(inner.child_by_field_name("object"))
+    is_table = names[-1] in ("each", "for")
+    made = function is not None and function.type == "call_expression"
+    return is_table == made and all(name in _RUNNING for name in names[at + 1 :])
+
+
+def _passes_by_passing(call: Node) -> bool:
+    """Return whether a test passes where its function does, which `test.failing` turns round."""
+    return not {"failing", "fails", "failsIf"} & set(_name_of(call.child_by_field_name("function")))
+
+
+def _may_declare(node: Node) -> bool:
+    """Return whether a statement outside of every test may declare tests that are not seen here."""
+    if node.type != "call_expression" or _is_inside(node):
+        return False
+    names = _name_of(node.child_by_field_name("function"))
+    return not names or not (set(names) & _KNOWN or _declares(node.child_by_field_name("function")))
+
+
+def _is_inside(node: Node) -> bool:
+    """Return whether a call stands in a test or hook, or only makes a value or a table."""
+    if node.parent is None or node.parent.type not in ("expression_statement", "await_expression"):
+        return True
+    above = node.parent
+    while above is not None:
+        if above.type == "call_expression":
+            names = set(_name_of(above.child_by_field_name("function")))
+            if names & (_TEST | _HOOKS):
+                return True
+        above = above.parent
+    return False
 
 
 def _arguments(call: Node) -> list[Node]:
@@ -129,18 +190,31 @@ def _is_suite(function: Node) -> bool:
 
 def _places(body: Node, random: Random) -> Iterator[Edit]:
     """Yield changes, each of which alone makes the test fail, in statements that are surely reached."""
+    if body.type != "statement_block":  # `() => assert.equal(...)`
+        yield from _said(body, random, waited=True)
+        return
     for statement in body.named_children:
-        said = statement.named_children[0] if statement.type == "expression_statement" else None
-        if said is not None and said.type == "await_expression":
-            said = said.named_children[0]
-        if said is not None and said.type == "call_expression":
-            yield from _claim(said, random)
+        if statement.type in ("expression_statement", "return_statement"):
+            for said in statement.named_children[:1]:
+                yield from _said(said, random, waited=statement.type == "return_statement")
         if any(node.type in ("return_statement", "throw_statement") for node in walked(statement, _stays)):
             return
 
 
 def _stays(node: Node) -> bool:
     return node.type not in _FUNCTIONS
+
+
+def _said(node: Node, random: Random, waited: bool) -> Iterator[Edit]:
+    """Yield changes to what a statement says; a promise that nobody waits for makes no test fail."""
+    if node.type == "await_expression":
+        node, waited = node.named_children[0], True
+    if node.type == "call_expression" and (waited or not _is_promise(node.child_by_field_name("function"))):
+        yield from _claim(node, random)
+
+
+def _is_promise(function: Node | None) -> bool:
+    return bool({"rejects", "resolves", "doesNotReject"} & set(re.findall(r"\w+", source_of(function))))
 
 
 def _claim(call: Node, random: Random) -> Iterator[Edit]:
@@ -209,10 +283,18 @@ def _changed(node: Node, random: Random) -> str:
     text = source_of(node)
     match node.type:
         case "number":
-            return f"({text} + {random.randrange(1007, 1997)}.5)"
+            return _other_number(text, random)
         case "string":
             return f"{text[:-1]}{word(random, 4)}{text[-1]}"
         case "true" | "false":
             return "false" if node.type == "true" else "true"
         case _:
             return f'"{word(random)}"'
+
+
+def _other_number(text: str, random: Random) -> str:
+    """Return a number that no tolerance takes for this one, or a word where adding would not tell them apart."""
+    more = random.randrange(1007, 1997)
+    if re.fullmatch(r"\d[\d_]*n", text):
+        return f"({text} + {more}n)"
+    return f"({text} + {more}.5)" if re.fullmatch(r"\d[\d_]{0,11}(?:\.\d+)?|\.\d+", text) else f'"{word(random)}"'
