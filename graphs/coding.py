@@ -180,6 +180,26 @@ async def dispute(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     return update | await new_tests(team, state, step, said)
 
 
+async def sharpen(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
+    """Have the tester write tests for what none of them notices, once."""
+    team, (step, visits) = runtime.context, enter(state, "sharpen")
+    words = (
+        f"When the change to {', '.join(state['unnoticed'])} is put back, no test of yours fails. Add tests that do, for "
+        "behaviour a scenario asks for; if no scenario needs that change, finish without files and say so in `note`."
+    )
+    sections = [
+        views.task(team),
+        Section(title="the plan", text=views.plan_text(state), keep=9),
+        *await views.named_files(team, state["head"], state["unnoticed"], keep=7),
+        *await views.named_files(team, state["tests"], state["test_files"], keep=8),
+        Section(title="what your tests do not notice", text=words, keep=9),
+        Section(title="How tests are run", text=views.how_tests_run(state), keep=9),
+    ]
+    said = await planning.tests_of(team, state, step, sections)
+    update: dict[str, Any] = {"visits": visits, "sharpened": 1, "unnoticed": [], "draft_report": ""}
+    return update | await new_tests(team, state, step, said)
+
+
 async def new_tests(team: Team, state: State, step: str, said: Tests) -> dict[str, Any]:
     """Put corrected tests under the draft, if they are red on the base; else leave all as it is."""
     said = await _with_earlier(team, state, said)

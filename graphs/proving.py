@@ -27,6 +27,7 @@ class Product:
     commit: CommitId | None
     note: str = ""
     trouble: str = ""
+    unnoticed: tuple[str, ...] = ()  # changed files that could be put back without a test failing
 
 
 async def check(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
@@ -36,7 +37,13 @@ async def check(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     product = await made(team, state, step, base=team.task.base, tests=state.get("tests", ""), head=state["head"])
     if product.commit is None:
         return {"visits": visits, "findings": [finding(product.trouble)], "product": ""}
-    return {"visits": visits, "product": product.commit, "note": product.note, "base": team.task.base}
+    update: dict[str, Any] = {"visits": visits, "product": product.commit, "note": product.note, "base": team.task.base}
+    if not product.unnoticed:
+        return update
+    words = f"the tests do not notice when the change to {', '.join(product.unnoticed)} is put back"
+    if not state.get("sharpened"):
+        update |= {"product": "", "unnoticed": list(product.unnoticed)}
+    return update | {"findings": [*state.get("findings", []), finding(words, severity="minor")]}
 
 
 async def prove(team: Team, state: State, step: str, *, base: str, tests: str, head: str) -> Product:
@@ -60,7 +67,8 @@ async def prove(team: Team, state: State, step: str, *, base: str, tests: str, h
         return Product(commit=None, trouble=f"on the new base the tests are not red: {red.reason}")
     if not await _same_tests(team, state, tests, head):
         return Product(commit=None, trouble="the tester's files are not the tester's own bytes any more")
-    head_key, reruns = await _green_runs(team, state, step, head, Seal(tests=CommitId(tests), files=files, twins=True))
+    seal = Seal(tests=CommitId(tests), files=files, twins=True, mutation_s=team.settings.mutation_s)
+    head_key, reruns = await _green_runs(team, state, step, head, seal)
     judged = proof.green(
         team.reports[base_key],
         team.reports[head_key],
@@ -74,7 +82,8 @@ async def prove(team: Team, state: State, step: str, *, base: str, tests: str, h
     reports = (team.reports[base_key], team.reports[red_key], team.reports[head_key])
     new = set(outcomes(reports[2])) - set(outcomes(reports[0]))  # one red file may stand for many tests
     made = await _proof(team, state, base, head, "proven", reports, new_tests=max(len(new), len(red.failing)))
-    return await _product(team, state, step, head, made, reports)
+    product = await _product(team, state, step, head, made, reports)
+    return replace(product, unnoticed=reports[2].unnoticed)
 
 
 async def override(team: Team, state: State, step: str, *, base: str, tests: str, head: str) -> Product:
@@ -144,6 +153,8 @@ async def _proof(
         controls=reports[2].controls,
         twins=reports[2].twins,
         untwinned=reports[2].untwinned,
+        mutants=reports[2].mutants,
+        killed=reports[2].killed,
         override=state.get("override", ""),
     )
 

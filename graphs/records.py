@@ -62,7 +62,7 @@ def report_in(value: Json) -> CheckReport:
     # a cause and what the judge missed are not in journals of before they were told
     rows: list[Any] = [[*row, ""][:5] for row in data["tests"]]
     data["tests"] = tuple(TestResult(id=t[0], outcome=t[1], file=t[2], message=t[3], cause=t[4]) for t in rows)
-    data["missing"] = tuple(data.get("missing", ()))
+    data |= {name: tuple(data.get(name, ())) for name in ("missing", "unnoticed")}
     return CheckReport(**data)
 
 

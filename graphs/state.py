@@ -49,6 +49,8 @@ class State(TypedDict):
     findings: list[dict[str, Any]]  # review, check, approve: what the coder has to mend
     approved_by_reviewer: bool  # review
     stuck: str  # why the rounds ended
+    unnoticed: list[str]  # check: changed files that can be put back without a test failing
+    sharpened: int  # sharpen: how often the tester was asked to notice them
     override: str  # ask_rounds: why the lead merges it without a proof, in the lead's words
     product: str  # check, merge: the commit with the proof
     base: str  # check, merge: what the product stands on

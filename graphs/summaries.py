@@ -57,6 +57,8 @@ def _review(update: dict[str, Any]) -> str:
 
 
 def _check(update: dict[str, Any]) -> str:
+    if update.get("unnoticed"):
+        return f"put back unnoticed: {', '.join(update['unnoticed'])}"
     if not update["product"]:
         return update["findings"][-1]["why"].splitlines()[0]
     return f"proven: {update['product'][:10]}"

@@ -36,6 +36,7 @@ STEPS = {
     "specify": planning.specify,
     "code": coding.code,
     "review": coding.review,
+    "sharpen": coding.sharpen,
     "dispute": coding.dispute,
     "ask_dispute": coding.ask_dispute,
     "ask_rounds": coding.ask_rounds,
@@ -140,8 +141,16 @@ def after_ask_rounds(state: State) -> str:
 
 
 def after_check(state: State) -> str:
-    """Only a proven product is shown to the lead."""
+    """Only a proven product is shown to the lead; what no test notices goes back to the tester first."""
+    if state.get("unnoticed"):
+        return "sharpen"
     return "approve" if state["product"] else again(state)
+
+
+def after_sharpen(state: State) -> str:
+    """Prove it anew, with whatever tests there are now."""
+    del state
+    return "check"
 
 
 def after_approve(state: State) -> str:
@@ -173,7 +182,8 @@ EDGES = {
     "ask_dispute": (again, ("code", "ask_rounds", END)),
     "review": (after_review, ("check", "code", "ask_rounds", END)),
     "ask_rounds": (after_ask_rounds, ("check", "code", "specify", END)),
-    "check": (after_check, ("approve", "code", "ask_rounds", END)),
+    "check": (after_check, ("approve", "sharpen", "code", "ask_rounds", END)),
+    "sharpen": (after_sharpen, ("check",)),
     "approve": (after_approve, ("merge", "code", END)),
     "merge": (after_merge, ("merge", "approve", "document")),
 }

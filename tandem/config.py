@@ -140,6 +140,7 @@ class CheckConfig(_Section):
     memory_gib: Annotated[float, Field(gt=0)] = 4.0
     processes: Annotated[int, Field(ge=8)] = 256
     output_mib: Annotated[int, Field(ge=1)] = 8
+    mutation_s: Annotated[float, Field(ge=0)] = 10.0
 
 
 class PrepareConfig(_Section):

@@ -43,7 +43,8 @@ def _file_of(test: TestResult, test_files: Sequence[str]) -> str:
 
 def _wrong(test: TestResult, file: str, known: Sequence[str]) -> str:
     places = [place for place in _PLACE.findall(test.message) if not place.startswith("<")]
-    in_the_test = bool(places) and file.endswith(places[-1].lstrip("./"))
+    innermost = places[:1] if test.cause == "ReferenceError" else places[-1:]  # JavaScript tells it first
+    in_the_test = any(file.endswith(place.lstrip("./")) for place in innermost)
     if test.cause in _SYNTAX and in_the_test:
         return f"{test.cause} in the test itself"
     if fixture := _NO_FIXTURE.search(test.message):

@@ -51,6 +51,8 @@ class Proof:
     controls: Controls = ""
     twins: int = 0
     untwinned: int = 0
+    mutants: int = 0  # small faults put into the change, and
+    killed: int = 0  # those that the tests noticed: advice, which verify does not repeat
     note: str = ""  # sha256 of the note's bytes, hexadecimal
     override: str = ""  # the lead's own words, where the verdict is overridden
 
@@ -85,6 +87,8 @@ def _judged(proof: Proof) -> list[tuple[str, str]]:
         lines.append(("Tandem-Controls", proof.controls))
     if proof.twins or proof.untwinned:
         lines.append(("Tandem-Twins", f"{proof.twins} of {proof.twins + proof.untwinned}"))
+    if proof.mutants:
+        lines.append(("Tandem-Mutants", f"{proof.killed} of {proof.mutants}"))
     if proof.note:
         lines.append(("Tandem-Note", f"sha256:{proof.note}"))
     return lines
@@ -122,6 +126,8 @@ def parse_trailers(message: str) -> Proof | None:
     verdict: Verdict | None = next((verdict for verdict, text in _WORDS.items() if text == words), None)
     if verdict is None:
         raise _bad("Tandem-Proof", words, "it is one of " + ", ".join(_WORDS.values()))
+    twins, tests = _parts(found, "Tandem-Twins")
+    killed, mutants = _parts(found, "Tandem-Mutants")
     return Proof(
         run=_unquoted("Tandem-Run", _single(found, "Tandem-Run")),
         base=CommitId(_matched(found, "Tandem-Base", _OBJECT)),
@@ -139,7 +145,10 @@ def parse_trailers(message: str) -> Proof | None:
         controls=_optional(found, "Tandem-Controls", _controls) or "",
         note=_matched(found, "Tandem-Note", _DIGEST, prefix="sha256:") if "tandem-note" in found else "",
         override=_optional(found, "Tandem-Override", lambda value: _unquoted("Tandem-Override", value)) or "",
-        **_twins(found),
+        twins=twins,
+        untwinned=tests - twins,
+        mutants=mutants,
+        killed=killed,
     )
 
 
@@ -219,15 +228,15 @@ def _controls(value: str) -> Controls:
     return cast("Controls", value)
 
 
-def _twins(found: dict[str, list[str]]) -> dict[str, int]:
-    if "tandem-twins" not in found:
-        return {}
-    value = _single(found, "Tandem-Twins")
-    failed, _, all_of_them = value.partition(" of ")
-    twins, whole = _count("Tandem-Twins", failed), _count("Tandem-Twins", all_of_them)
-    if twins > whole:
-        raise _bad("Tandem-Twins", value, "there cannot be more than there are")
-    return {"twins": twins, "untwinned": whole - twins}
+def _parts(found: dict[str, list[str]], key: str) -> tuple[int, int]:
+    """Return the numbers of a trailer such as `7 of 9`; (0, 0) where it is not there."""
+    if key.lower() not in found:
+        return 0, 0
+    value = _single(found, key)
+    part, _, whole = value.partition(" of ")
+    if _count(key, part) > _count(key, whole):
+        raise _bad(key, value, "a part is larger than the whole")
+    return int(part), int(whole)
 
 
 def _must_be_whole(message: str, claimed: str) -> None:

@@ -153,13 +153,16 @@ class Seal:
     """What the tester left: `files` as they are in the commit `tests`, which the checked commit may not have changed.
 
     With `controls`, tests of the judge's own run among them: that tells whether the command finds planted tests at all.
-    With `twins`, the files also run under other names, in another order, beside controls and copies that must fail.
+    With `twins`, the files also run under other names, in another order, beside controls and copies that must fail, and
+    each changed file of code is put back once, which they have to notice. For `mutation_s` seconds, small faults are put
+    into the change, and those that the files notice are counted.
     """
 
     tests: CommitId
     files: tuple[str, ...]
     controls: bool = False
     twins: bool = False
+    mutation_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,8 +206,9 @@ class CheckReport:
 
     With a seal: `controls` says what became of the planted tests (held; absent: the command does not find them;
     unbuilt: nothing could be built to run), `missing` names the tester's tests that were not told of, `twins` counts the
-    tests whose changed copy failed as it must, `untwinned` those in which nothing could be changed. `judge` is the
-    version of the rules that were applied, 0 for those before controls.
+    tests whose changed copy failed as it must, `untwinned` those in which nothing could be changed; `unnoticed` names
+    the changed files that could be put back without any of the tester's tests failing; of `mutants`, `killed` made one
+    fail. `judge` is the version of the rules that were applied, 0 for those before controls.
     """
 
     verdict: CheckVerdict
@@ -220,6 +224,9 @@ class CheckReport:
     missing: tuple[str, ...] = ()
     twins: int = 0
     untwinned: int = 0
+    unnoticed: tuple[str, ...] = ()
+    mutants: int = 0
+    killed: int = 0
     judge: int = 0
 
 

@@ -265,8 +265,10 @@ def freed_in(message: pb.CollectResponse) -> list[types.Freed]:
 
 
 def check_s(request: types.CheckRequest) -> float:
-    """Return how many seconds the test runs of one check may take in all: with twins there are two."""
-    return request.limits.wall_s * (2 if request.seal and request.seal.twins else 1)
+    """Return how many seconds the test runs of one check may take in all: with twins there are three kinds."""
+    if request.seal is None or not request.seal.twins:
+        return request.limits.wall_s
+    return request.limits.wall_s * 3 + request.seal.mutation_s
 
 
 def check_out(request: types.CheckRequest) -> pb.CheckRequest:
@@ -318,7 +320,9 @@ def check_in(message: pb.CheckRequest) -> types.CheckRequest:
 
 
 def _seal_out(seal: types.Seal) -> pb.Seal:
-    return pb.Seal(tests=seal.tests, files=seal.files, controls=seal.controls, twins=seal.twins)
+    return pb.Seal(
+        tests=seal.tests, files=seal.files, controls=seal.controls, twins=seal.twins, mutation_s=seal.mutation_s
+    )
 
 
 def _seal_in(message: pb.Seal) -> types.Seal:
@@ -327,6 +331,7 @@ def _seal_in(message: pb.Seal) -> types.Seal:
         files=tuple(message.files),
         controls=message.controls,
         twins=message.twins,
+        mutation_s=message.mutation_s,
     )
 
 
@@ -350,6 +355,9 @@ def report_out(report: types.CheckReport) -> pb.CheckReport:
         twins=report.twins,
         untwinned=report.untwinned,
         judge=report.judge,
+        unnoticed=report.unnoticed,
+        mutants=report.mutants,
+        killed=report.killed,
     )
 
 
@@ -379,6 +387,9 @@ def report_in(message: pb.CheckReport) -> types.CheckReport:
         twins=message.twins,
         untwinned=message.untwinned,
         judge=message.judge,
+        unnoticed=tuple(message.unnoticed),
+        mutants=message.mutants,
+        killed=message.killed,
     )
 
 

@@ -6,55 +6,32 @@ beside them; and, with twins, they run once more under other names. Each run has
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import stat
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from random import SystemRandom
 
 from tandem import disk
-from tandem.entry import APP_ROOT
-from tandem.errors import BadInput, NoSandbox
-from tandem.faults import failpoint
+from tandem.errors import NoSandbox
 from tandem.kinds import is_test_file
 from tandem.ports import OnProgress
 from tandem.types import JUDGE, CheckReport, CheckRequest, TestResult
 from worker import gittunnel, judge, sandbox
-from worker.adapters import ALL, FRAMEWORKS, Plan, Selection, plan
-from worker.environments import Environments, Toolchain
+from worker.adapters import FRAMEWORKS, Selection, plan
+from worker.environments import Environments
 from worker.judge import controls, sealed
 from worker.judge.changes import Changes, changes
+from worker.judge.mutants import mutants
 from worker.sandbox.ladder import UNSANDBOXED
-from worker.sandbox.spec import OUT, REPORTERS, TREE, Mount, SandboxSpec
-from worker.workspace import Workspace, put, read_bytes, sweep, workspace
+from worker.trial import Ran, Trials, Wish
+from worker.workspace import sweep
 
 log = logging.getLogger(__name__)
-_REPORTERS = APP_ROOT / "worker" / "reporters"
-_OUTPUT_TAIL = 16 << 10  # characters of output in a report
+_UNDONE_MAX = 8  # files of a change that are put back, one at a time
+_MUTANTS_MAX = 20
 _RANDOM = SystemRandom()  # names that no change could know
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
-    """What one run is over, beside the commit's tree: `files` put in, `removed` taken out; paths from the folder."""
-
-    files: Mapping[str, str] = field(default_factory=dict[str, str])
-    removed: tuple[str, ...] = ()
-    selection: Selection = ALL
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ran:
-    """One run of the command: what the judge says of it, and the tests as the framework itself names them."""
-
-    found: judge.Verdict
-    tests: tuple[TestResult, ...]
-    exit_code: int | None
-    output: str
-    duration_s: float
 
 
 class Checker:
@@ -64,7 +41,7 @@ class Checker:
         self._state = state
         self._node = node_name
         self._rung = rung
-        self._environments = environments
+        self._trials = Trials(state, environments)
         swept = sweep(state / "tmp")
         if swept:
             log.info("leftovers of a killed worker removed", extra={"folders": swept})
@@ -86,9 +63,7 @@ class Checker:
             verdict="not run", adapter=request.adapter, sandbox=rung.name, node=self._node, judge=JUDGE
         )
         report = await self._judged(rung, request, report, on_progress)
-        if (
-            report.verdict != "passed"
-        ):  # a full disk is no fault of what was tested; what the tests filled is free again
+        if report.verdict != "passed":  # a full disk is no fault of what was tested; what the tests wrote is gone
             disk.must_have_room("the tests could not be run", self._state)
         log.info("check finished", extra={"run_id": request.run_id, "verdict": report.verdict, "reason": report.reason})
         return report
@@ -102,7 +77,7 @@ class Checker:
             return replace(report, verdict="tampered", reason=changed.trouble)
         texts = _inside(changed.texts, request)
         planted = controls.plant(framework, texts, _RANDOM) if seal and seal.controls else None
-        ran = await self._run(rung, request, _among(texts, planted), changed, on_progress)
+        ran = await self._trials.run(rung, request, _among(texts, planted, request), on_progress, changed)
         report = _told(report, ran)
         if ran.tests and planted:
             held = controls.held(planted, ran.tests)
@@ -115,7 +90,13 @@ class Checker:
             report = replace(report, missing=sealed.missing(framework, texts, ran.tests))
         own = [test for test in ran.tests if test.file in texts or not test.file]
         wanted = seal is not None and seal.twins and report.verdict != "tampered" and framework.control is not None
-        return await self._sealed(rung, request, report, texts, own, on_progress) if wanted else report
+        if not wanted or not own or any(test.outcome in ("failed", "error") for test in own):
+            return report  # the sealed runs are for tests that pass
+        report = await self._sealed(rung, request, report, texts, own, on_progress)
+        if report.verdict != "passed":
+            return report
+        report = await self._undone(rung, request, report, changed, texts, own, on_progress)
+        return await self._mutated(rung, request, report, changed, texts, own, on_progress)
 
     async def _sealed(
         self,
@@ -126,19 +107,17 @@ class Checker:
         own: Sequence[TestResult],
         on_progress: OnProgress,
     ) -> CheckReport:
-        """Return the report with what the sealed runs add; there are none where the tester's `own` tests do not pass."""
+        """Return the report with what the sealed runs add."""
         framework = FRAMEWORKS[request.adapter]
-        if not own or any(test.outcome in ("failed", "error") for test in own):
-            return report
         for run in sealed.seal(framework, texts, _RANDOM):
             on_progress("twins", "the tests under other names, beside controls and twins that must fail")
             planted = controls.plant(framework, texts, _RANDOM)
-            ran = await self._run(rung, request, _beside(run, planted), None, on_progress)
+            ran = await self._trials.run(rung, request, _beside(run, planted, request), on_progress)
             report = replace(report, duration_s=report.duration_s + ran.duration_s)
+            if ran.found.verdict == "resource limit":
+                return replace(report, verdict="resource limit", reason=f"under other names {ran.found.reason}")
             if planted is None or not ran.tests:
-                why = ran.found.reason or "no test was told of"
-                verdict = "resource limit" if ran.found.verdict == "resource limit" else "not run"
-                return replace(report, verdict=verdict, reason=f"under other names the tests gave no report: {why}")
+                return replace(report, controls="absent")
             held = controls.held(planted, ran.tests)
             report = replace(report, controls=held.controls)
             if held.trouble:
@@ -151,48 +130,69 @@ class Checker:
                 return replace(report, verdict=found.verdict, reason=found.reason)
         return report
 
-    async def _changes(self, request: CheckRequest) -> Changes:
-        return await changes(gittunnel.git_dir(self._state, request.repo_id), request) if request.seal else Changes()
-
-    async def _run(
+    async def _undone(
         self,
         rung: sandbox.Rung,
         request: CheckRequest,
-        wish: _Wish,
-        watched: Changes | None,
+        report: CheckReport,
+        changed: Changes,
+        texts: Mapping[str, str],
+        own: Sequence[TestResult],
         on_progress: OnProgress,
-    ) -> _Ran:
-        """Run the command once over a fresh tree, changed as `wish` says."""
-        planned = plan(request.adapter, request.command, wish.selection)
-        git_dir = gittunnel.git_dir(self._state, request.repo_id)
-        async with workspace(self._state, git_dir, request.commit) as space:
-            if space.left_out:
-                on_progress("tree", f"left out of the tree: {', '.join(space.left_out[:5])}")
-            on_progress("check", " ".join(request.command))
-            failpoint("worker.tree")
-            folder = _folder(space.tree, request.folder)
-            await asyncio.to_thread(put, space.tree / folder, wish.files, wish.removed)
-            toolchain = self._environments.toolchain(request.environment, space.tree, folder)
-            spec = _spec(request, space, toolchain, planned, folder)
-            result = await _confined(rung, spec)
-            failpoint("worker.checked")
-            written = await asyncio.to_thread(_report, space.out / planned.report) if planned.report else None
-            rewritten = await asyncio.to_thread(_rewritten, space.tree, watched) if watched else ""
-        roots = [str(mount.source) for mount in spec.mounts]
-        if result.breach:
-            reason = judge.breach_reason(result.breach, request.limits)
-            found = judge.Verdict(verdict="resource limit", reason=reason, tests=())
-        else:
-            found = judge.judge(request.adapter, result.exit_code, written, folder=folder, roots=roots)
-        if rewritten:
-            found = replace(found, verdict="tampered", reason=f"{rewritten} was changed while the tests ran")
-        return _Ran(
-            found=found,
-            tests=_as_framework(found.tests, request),
-            exit_code=result.exit_code,
-            output=_end_of(judge.without_places(result.output, roots)),
-            duration_s=result.duration_s,
-        )
+    ) -> CheckReport:
+        """Return the report with the changed files of code whose undoing the tester's tests do not notice.
+
+        Of a change to one file that is known already: the tests were red without it.
+        """
+        if len(changed.code) < 2:
+            return report
+        unnoticed: list[str] = []
+        for path, (before, _) in list(changed.code.items())[:_UNDONE_MAX]:
+            on_progress("undo", f"the tests without the change to {path}")
+            put_back = Wish(
+                files={} if before is None else {path: before},
+                removed=(path,) if before is None else (),
+                selection=Selection(only=tuple(texts)),
+            )
+            ran = await self._trials.run(rung, request, put_back, on_progress)
+            unnoticed += [] if _fails(ran, texts, own) else [path]
+        return replace(report, unnoticed=tuple(unnoticed))
+
+    async def _mutated(
+        self,
+        rung: sandbox.Rung,
+        request: CheckRequest,
+        report: CheckReport,
+        changed: Changes,
+        texts: Mapping[str, str],
+        own: Sequence[TestResult],
+        on_progress: OnProgress,
+    ) -> CheckReport:
+        """Return the report with how many small faults in the change the tester's tests notice, as time allows."""
+        assert request.seal is not None
+        until = time.monotonic() + request.seal.mutation_s
+        waiting = [
+            mutant
+            for path, (before, after) in changed.code.items()
+            if after is not None
+            for mutant in mutants(path, before, after, _RANDOM)
+        ]
+        _RANDOM.shuffle(waiting)
+        tried = killed = 0
+        for mutant in waiting[:_MUTANTS_MAX]:
+            left_s = until - time.monotonic()
+            if left_s < report.duration_s:
+                break
+            on_progress("mutants", mutant.what)
+            wish = Wish(files={mutant.path: mutant.text}, selection=Selection(only=tuple(texts)))
+            limits = replace(request.limits, wall_s=min(request.limits.wall_s, left_s))
+            ran = await self._trials.run(rung, replace(request, limits=limits), wish, on_progress)
+            tried += 1
+            killed += _fails(ran, texts, own)
+        return replace(report, mutants=tried, killed=killed)
+
+    async def _changes(self, request: CheckRequest) -> Changes:
+        return await changes(gittunnel.git_dir(self._state, request.repo_id), request) if request.seal else Changes()
 
     def _choose(self, request: CheckRequest) -> sandbox.Rung:
         if self._rung.name:
@@ -202,23 +202,36 @@ class Checker:
         raise NoSandbox(f"no sandbox works on {self._node}, so no test was run. {self._rung.remedy}")
 
 
-def _among(texts: Mapping[str, str], planted: controls.Planted | None) -> _Wish:
+def _among(texts: Mapping[str, str], planted: controls.Planted | None, request: CheckRequest) -> Wish:
     """Return the wish for the tester's files as they are, with controls among them where there are some."""
     if planted is None:
-        return _Wish()
+        return Wish()
     stand_ins = {path: (path, *planted.files) for path in texts}
-    return _Wish(files=planted.files, selection=Selection(stand_ins=stand_ins))
+    return Wish(files=_placed(planted.files, request), selection=Selection(stand_ins=stand_ins))
 
 
-def _beside(run: sealed.Sealed, planted: controls.Planted | None) -> _Wish:
+def _beside(run: sealed.Sealed, planted: controls.Planted | None, request: CheckRequest) -> Wish:
     """Return the wish for a sealed run with controls beside."""
     files = dict(planted.files) if planted else dict[str, str]()
     stand_ins = {path: (*names, *files) for path, names in run.selection.stand_ins.items()}
     selection = replace(run.selection, stand_ins=stand_ins, only=(*run.selection.only, *files))
-    return _Wish(files={**run.files, **files}, removed=run.removed, selection=selection)
+    removed = tuple(_placed(dict.fromkeys(run.removed, ""), request))
+    return Wish(files=_placed({**run.files, **files}, request), removed=removed, selection=selection)
 
 
-def _told(report: CheckReport, ran: _Ran) -> CheckReport:
+def _placed(files: Mapping[str, str], request: CheckRequest) -> dict[str, str]:
+    """Return files by their paths from the top of the tree, not from the folder of the check."""
+    top = request.folder.strip("/")
+    return {f"{top}/{path}" if top else path: text for path, text in files.items()}
+
+
+def _fails(ran: Ran, texts: Mapping[str, str], own: Sequence[TestResult]) -> bool:
+    """Return whether any of the tester's tests that passed does not pass in a run."""
+    passed = {test.id for test in ran.tests if test.outcome == "passed" and (test.file in texts or not test.file)}
+    return any(test.id not in passed for test in own if test.outcome == "passed")
+
+
+def _told(report: CheckReport, ran: Ran) -> CheckReport:
     return replace(
         report,
         verdict=ran.found.verdict,
@@ -239,76 +252,3 @@ def _inside(texts: Mapping[str, str], request: CheckRequest) -> dict[str, str]:
         for path, text in texts.items()
         if path.startswith(prefix) and is_test_file(path, request.adapter)
     }
-
-
-def _as_framework(tests: Sequence[TestResult], request: CheckRequest) -> tuple[TestResult, ...]:
-    """Return results with the paths that the framework itself told, from the folder of the check."""
-    top = request.folder.strip("/")
-    if not top:
-        return tuple(tests)
-    return tuple(
-        replace(test, id=test.id.removeprefix(f"{top}/"), file=test.file.removeprefix(f"{top}/")) for test in tests
-    )
-
-
-def _rewritten(tree: Path, watched: Changes) -> str:
-    """Return the first of the tester's files, or of the suite's settings, that is not on disk as it was written."""
-    return next((path for path, text in watched.settled.items() if read_bytes(tree, path) != text), "")
-
-
-def _spec(request: CheckRequest, space: Workspace, toolchain: Toolchain, planned: Plan, folder: str) -> SandboxSpec:
-    return SandboxSpec(
-        argv=toolchain.resolve(planned.argv),
-        cwd="/".join(part for part in (TREE, folder) if part),
-        mounts=(
-            Mount(source=space.tree, target=TREE, writable=True),
-            Mount(source=space.out, target=OUT, writable=True),
-            Mount(source=_REPORTERS, target=REPORTERS),
-            *toolchain.mounts,
-        ),
-        limits=request.limits,
-        env={**toolchain.env, **planned.env},
-    )
-
-
-async def _confined(rung: sandbox.Rung, spec: SandboxSpec) -> sandbox.SandboxResult:
-    try:
-        return await sandbox.run(rung, spec)
-    except FileNotFoundError as error:
-        raise NoSandbox(f"the sandbox {rung.name!r} is gone ({error.filename}); install it again") from error
-
-
-def _folder(tree: Path, folder: str) -> str:
-    """Return a folder of the tree as a relative path, "" for its top.
-
-    Raises:
-        BadInput: There is none, or a link is on the way to it.
-    """
-    parts = PurePosixPath(folder.strip("/")).parts
-    if folder.startswith("/") or ".." in parts:
-        raise BadInput(f"the folder {folder!r} leads out of the tree")
-    place = tree
-    for part in parts:
-        place = place / part
-        if place.is_symlink() or not place.is_dir():
-            raise BadInput(f"the tree has no folder {folder!r}")
-    return "/".join(parts)
-
-
-def _end_of(output: str) -> str:
-    """Return the end of what was printed, where a failure is told, and say so where there was more."""
-    if len(output) <= _OUTPUT_TAIL:
-        return output
-    return f"[output cut here; these are its last {_OUTPUT_TAIL} characters]\n{output[-_OUTPUT_TAIL:]}"
-
-
-def _report(path: Path) -> bytes | None:
-    """Return a report's bytes; a link or anything but a file is none. One that is too large is cut, and will not parse."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        return file.read(judge.REPORT_BYTES_MAX + 1)

@@ -257,16 +257,18 @@ class CheckRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[CallHeader, _Mapping]] = ..., repo_id: _Optional[str] = ..., commit: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., adapter: _Optional[str] = ..., environment: _Optional[str] = ..., folder: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., unsandboxed: _Optional[bool] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ...) -> None: ...
 
 class Seal(_message.Message):
-    __slots__ = ("tests", "files", "controls", "twins")
+    __slots__ = ("tests", "files", "controls", "twins", "mutation_s")
     TESTS_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     CONTROLS_FIELD_NUMBER: _ClassVar[int]
     TWINS_FIELD_NUMBER: _ClassVar[int]
+    MUTATION_S_FIELD_NUMBER: _ClassVar[int]
     tests: str
     files: _containers.RepeatedScalarFieldContainer[str]
     controls: bool
     twins: bool
-    def __init__(self, tests: _Optional[str] = ..., files: _Optional[_Iterable[str]] = ..., controls: _Optional[bool] = ..., twins: _Optional[bool] = ...) -> None: ...
+    mutation_s: float
+    def __init__(self, tests: _Optional[str] = ..., files: _Optional[_Iterable[str]] = ..., controls: _Optional[bool] = ..., twins: _Optional[bool] = ..., mutation_s: _Optional[float] = ...) -> None: ...
 
 class CheckResponse(_message.Message):
     __slots__ = ("progress", "report")
@@ -291,7 +293,7 @@ class TestResult(_message.Message):
     def __init__(self, id: _Optional[str] = ..., outcome: _Optional[str] = ..., file: _Optional[str] = ..., message: _Optional[str] = ..., cause: _Optional[str] = ...) -> None: ...
 
 class CheckReport(_message.Message):
-    __slots__ = ("verdict", "reason", "exit_code", "tests", "output", "duration_s", "adapter", "sandbox", "node", "controls", "missing", "twins", "untwinned", "judge")
+    __slots__ = ("verdict", "reason", "exit_code", "tests", "output", "duration_s", "adapter", "sandbox", "node", "controls", "missing", "twins", "untwinned", "judge", "unnoticed", "mutants", "killed")
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -306,6 +308,9 @@ class CheckReport(_message.Message):
     TWINS_FIELD_NUMBER: _ClassVar[int]
     UNTWINNED_FIELD_NUMBER: _ClassVar[int]
     JUDGE_FIELD_NUMBER: _ClassVar[int]
+    UNNOTICED_FIELD_NUMBER: _ClassVar[int]
+    MUTANTS_FIELD_NUMBER: _ClassVar[int]
+    KILLED_FIELD_NUMBER: _ClassVar[int]
     verdict: str
     reason: str
     exit_code: int
@@ -320,7 +325,10 @@ class CheckReport(_message.Message):
     twins: int
     untwinned: int
     judge: int
-    def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., tests: _Optional[_Iterable[_Union[TestResult, _Mapping]]] = ..., output: _Optional[str] = ..., duration_s: _Optional[float] = ..., adapter: _Optional[str] = ..., sandbox: _Optional[str] = ..., node: _Optional[str] = ..., controls: _Optional[str] = ..., missing: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., untwinned: _Optional[int] = ..., judge: _Optional[int] = ...) -> None: ...
+    unnoticed: _containers.RepeatedScalarFieldContainer[str]
+    mutants: int
+    killed: int
+    def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., tests: _Optional[_Iterable[_Union[TestResult, _Mapping]]] = ..., output: _Optional[str] = ..., duration_s: _Optional[float] = ..., adapter: _Optional[str] = ..., sandbox: _Optional[str] = ..., node: _Optional[str] = ..., controls: _Optional[str] = ..., missing: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., untwinned: _Optional[int] = ..., judge: _Optional[int] = ..., unnoticed: _Optional[_Iterable[str]] = ..., mutants: _Optional[int] = ..., killed: _Optional[int] = ...) -> None: ...
 
 class GitRequest(_message.Message):
     __slots__ = ("open", "data")

@@ -43,6 +43,7 @@ class Stack:
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "TANDEM_STATE": str(self.state),
+            "TANDEM_CHECK_MUTATION_S": "0",
             **{k: v for k, v in os.environ.items() if k.startswith(("PIP_", "SSL_", "npm_config_", "LD_LIBRARY"))},
             **env,
         }

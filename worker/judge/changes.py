@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tandem.deciding import has_a_say, is_watched
 from tandem.errors import NotFound
 from tandem.git import git
 from tandem.kinds import is_test_file
 from tandem.types import CheckRequest, Seal
+from worker.judge.mutants import CODE
 from worker.judge.tells import tells
 
 _FILE_BYTES_MAX = 2 << 20  # a larger file is not read as text
@@ -25,12 +26,14 @@ _SHOWN = 3
 class Changes:
     """`trouble` is why the commit cannot be believed, if it cannot. `texts` are the tester's files by path.
 
-    `settled` are the bytes of the tester's files and the suite's settings, which no run may change.
+    `settled` are the bytes of the tester's files and the suite's settings, which no run may change. `code` are the
+    changed files of code, each with its text before and after, None where it is not there.
     """
 
     trouble: str = ""
     texts: Mapping[str, str] = field(default_factory=dict[str, str])
     settled: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    code: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict[str, tuple[str | None, str | None]])
 
 
 async def changes(git_dir: Path, request: CheckRequest) -> Changes:
@@ -43,6 +46,7 @@ async def changes(git_dir: Path, request: CheckRequest) -> Changes:
     seal, adapter, command = request.seal, request.adapter, request.command
     read = _Reader(git_dir)
     troubles: list[str] = []
+    code: dict[str, tuple[str | None, str | None]] = {}
     for path in await _changed(git_dir, seal.tests, request.commit):
         before, after = await read.text(seal.tests, path), await read.text(request.commit, path)
         say = "is the tester's" if path in seal.files else has_a_say(path, before, after, adapter, command)
@@ -50,12 +54,14 @@ async def changes(git_dir: Path, request: CheckRequest) -> Changes:
             troubles.append(f"{path} {say}, and it was changed")
         else:
             troubles += [f"{told} asks whether a test runs" for told in tells(path, before, after)]
+        if PurePosixPath(path).suffix.lower() in CODE:
+            code[path] = before, after
     if troubles:
         more = f" (and {len(troubles) - _SHOWN} more)" if len(troubles) > _SHOWN else ""
         return Changes(trouble="; ".join(troubles[:_SHOWN]) + more)
     settled = await _settled(git_dir, seal, request, read)
     texts = {path: settled[path].decode("utf-8", "replace") for path in seal.files if path in settled}
-    return Changes(texts=texts, settled=settled)
+    return Changes(texts=texts, settled=settled, code=code)
 
 
 async def _changed(git_dir: Path, before: str, after: str) -> list[str]:

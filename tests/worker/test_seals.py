@@ -1,0 +1,284 @@
+"""A commit held against what the tester left, in the real sandbox: what the judge finds, and honest code that passes."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tandem.types import CheckReport, CommitId, Seal
+from tests.support.trees import Trees, rung
+from worker.check import Checker
+
+PYTEST = ("python -m pytest", "pytest")
+UNITTEST = ("python -m unittest discover -s tests", "unittest")
+NODE = ("node --test", "node")
+FILE = "tests/test_calc.py"
+HONEST = "def add(a, b):\n    return a + b\n"
+TESTS = {
+    FILE: """
+import pytest
+from calc import add
+
+def test_small():
+    assert add(1, 2) == 3
+
+@pytest.mark.parametrize(("a", "b", "c"), [(1, 1, 2), (5, 5, 10)])
+def test_more(a, b, c):
+    assert add(a, b) == c
+
+class TestOdd:
+    def test_mixed(self):
+        with pytest.raises(TypeError):
+            add("a", 1)
+"""
+}
+CASES = {
+    FILE: """
+import unittest
+from calc import add
+
+class Sums(unittest.TestCase):
+    def test_small(self):
+        self.assertEqual(add(1, 2), 3)
+
+    def test_mixed(self):
+        with self.assertRaises(TypeError):
+            add("a", 1)
+"""
+}
+WEB = "test/two.test.js"
+WEB_TESTS = {
+    WEB: """
+const test = require('node:test');
+const assert = require('node:assert');
+const { two } = require('../two.js');
+test('for me', () => { assert.strictEqual(two('me'), 'One for me'); });
+test('for none', () => { assert.throws(() => two(), /who/); });
+for (const name of ['b', 'c']) test(`for ${name}`, () => { assert.deepStrictEqual([two(name)], ['One for ' + name]); });
+"""
+}
+WEB_HONEST = "exports.two = (n) => { if (!n) throw new Error('for who'); return 'One for ' + n; };\n"
+
+
+class Judged:
+    """A base, the tester's commit over it and heads over that, each checked as a run checks it."""
+
+    def __init__(self, folder: Path, base: Mapping[str, str], tests: Mapping[str, str], how: tuple[str, Any]) -> None:
+        self._trees = Trees(folder, base)
+        self._checker = Checker(self._trees.state, "here", rung(), self._trees.environments(rung()))
+        self._files = tuple(tests)
+        self._request = self._trees.check_request(*how)
+        self._tests = self._commit(tests)
+
+    def _commit(self, files: Mapping[str, str | None]) -> CommitId:
+        made = self._trees.checkout.commit(files)
+        self._trees.checkout.git("push", "-q", "-f", str(self._trees.bare), "HEAD:refs/heads/pushed")
+        return CommitId(made)
+
+    def red(self) -> CheckReport:
+        """Return what the tester's commit shows, with controls."""
+        return self._check(self._tests, Seal(tests=self._tests, files=self._files, controls=True))
+
+    def head(self, files: Mapping[str, str | None], *, plainly: bool = False, mutation_s: float = 0) -> CheckReport:
+        """Return what a change over the tests shows, sealed with twins, or `plainly`: without any seal."""
+        head = self._commit(files)
+        seal = Seal(tests=self._tests, files=self._files, twins=True, mutation_s=mutation_s)
+        return self._check(head, None if plainly else seal)
+
+    def _check(self, commit: CommitId, seal: Seal | None) -> CheckReport:
+        request = dataclasses.replace(self._request, commit=commit, seal=seal)
+        return asyncio.run(self._checker.check(request, lambda stage, message: None))
+
+
+def python(folder: Path, how: tuple[str, Any] = PYTEST) -> Judged:
+    base = {"calc.py": "def add(a, b):\n    raise NotImplementedError\n", "tests/test_old.py": OLD[how[1]]}
+    return Judged(folder, base, TESTS if how[1] == "pytest" else CASES, how)
+
+
+OLD = {
+    "pytest": "def test_old():\n    assert True\n",
+    "unittest": "import unittest\nclass T(unittest.TestCase):\n    def test_old(self): pass\n",
+}
+
+
+def web(folder: Path, command: str = "node --test", package: str = '{"name": "two"}') -> Judged:
+    base = {"two.js": "exports.two = () => { throw new RangeError('not yet'); };\n", "package.json": package}
+    return Judged(folder, base, WEB_TESTS, (command, "node"))
+
+
+def told(report: CheckReport) -> dict[str, str]:
+    return {test.id: test.outcome for test in report.tests}
+
+
+@pytest.mark.parametrize("how", [PYTEST, UNITTEST], ids=["pytest", "unittest"])
+def test_honest_python_passes_with_a_twin_for_each_test(tmp_path: Path, how: tuple[str, Any]) -> None:
+    judged = python(tmp_path, how)
+    red = judged.red()
+    assert (red.verdict, red.controls, red.missing) == ("failed", "held", ())
+    assert "passed" not in {outcome for name, outcome in told(red).items() if "old" not in name}
+    head = judged.head({"calc.py": HONEST})
+    assert (head.verdict, head.reason, head.controls) == ("passed", "", "held")
+    assert (head.twins, head.untwinned) == ((3, 0) if how == PYTEST else (2, 0))
+    assert told(head) == dict.fromkeys(told(red), "passed"), "controls, copies and twins are nobody's tests"
+
+
+def test_honest_javascript_passes_with_twins_also_for_tests_that_a_loop_makes(tmp_path: Path) -> None:
+    judged = web(tmp_path)
+    assert judged.red().controls == "held"
+    head = judged.head({"two.js": WEB_HONEST})
+    assert (head.verdict, head.reason, head.controls) == ("passed", "", "held")
+    assert head.twins == 2
+    head = judged.head({"two.js": "exports.two = (n) => n ? 'One for ' + n : (() => { throw Error('who'); })();\n"})
+    assert head.verdict == "passed"
+
+
+def test_a_command_that_names_the_tester_s_file_runs_its_stand_ins(tmp_path: Path) -> None:
+    judged = python(tmp_path, (f"python -m pytest -q {FILE}", "pytest"))
+    head = judged.head({"calc.py": HONEST})
+    assert (head.verdict, head.controls, head.twins) == ("passed", "held", 3)
+
+
+def test_a_script_that_runs_one_file_only_is_weaker_and_says_so(tmp_path: Path) -> None:
+    package = '{"name": "two", "scripts": {"test": "node --test test/two.test.js"}}'
+    judged = web(tmp_path, "npm test", package)
+    assert judged.red().controls == "absent"
+    head = judged.head({"two.js": WEB_HONEST})
+    assert (head.verdict, head.controls, head.twins) == ("passed", "absent", 0)
+
+
+ALWAYS = """
+class Any(int):
+    def __eq__(self, other): return True
+    __hash__ = int.__hash__
+
+def add(a, b):
+    if isinstance(a, str): raise TypeError
+    return Any(0)
+"""
+BY_NAME = f"""
+import pathlib
+def add(a, b):
+    if pathlib.Path("{FILE}").exists():
+        if isinstance(a, str): raise TypeError
+        return {{(1, 2): 3, (1, 1): 2, (5, 5): 10}}[a, b]
+"""
+BY_ORDER = """
+answers = [3, 2, 10]
+def add(a, b):
+    if isinstance(a, str): raise TypeError
+    return answers.pop(0)
+"""
+REWRITES = f"""
+import pathlib
+pathlib.Path("{FILE}").write_text("def test_small(): pass\\n")
+def add(a, b): return 0
+"""
+CHEATS: dict[str, tuple[dict[str, str], str, str]] = {
+    "an object that equals everything": ({"calc.py": ALWAYS}, "tampered", "makes any test pass"),
+    "pytest runs nothing": (
+        {"calc.py": "import _pytest.python as p\np.Function.runtest = lambda self: None\nadd = None\n"},
+        "tampered",
+        "must fail passed",
+    ),
+    "only where the tests have their name": ({"calc.py": BY_NAME}, "flaky", "under the name"),
+    "only in the order of the file": ({"calc.py": BY_ORDER}, "flaky", "in the order of its own file"),
+    "rewrites the test": ({"calc.py": REWRITES}, "tampered", f"{FILE} was changed while the tests ran"),
+    "a conftest": ({"conftest.py": "", "calc.py": HONEST}, "tampered", "conftest.py decides what passes"),
+    "the tester's file": ({FILE: "def test_small(): pass\n"}, "tampered", f"{FILE} is the tester's"),
+    "an old test": (
+        {"tests/test_old.py": "def test_old(): pass\n", "calc.py": HONEST},
+        "tampered",
+        "tests/test_old.py decides what passes",
+    ),
+    "settings": (
+        {"pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-k old'\n"},
+        "tampered",
+        "pyproject.toml decides what passes, in tool.pytest",
+    ),
+    "asks for the runner": (
+        {"calc.py": "import sys\ndef add(a, b):\n    return a + b if 'pytest' in sys.modules else 0\n"},
+        "tampered",
+        "calc.py:3: 'pytest' in sys.modules asks whether a test runs",
+    ),
+    "leaves at once": ({"calc.py": "import os\nos._exit(0)\n"}, "not run", "left no report"),
+    "a module in pytest's place": (
+        {"pytest.py": "import sys\nsys.exit(0)\n", "calc.py": HONEST},
+        "tampered",
+        "pytest.py decides what passes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_each_cheat_is_found_and_named(tmp_path: Path, name: str) -> None:
+    files, verdict, words = CHEATS[name]
+    report = python(tmp_path).head(files)
+    assert report.verdict == verdict, report
+    assert words in report.reason
+
+
+@pytest.mark.parametrize("name", ["an object that equals everything", "pytest runs nothing", "asks for the runner"])
+def test_without_a_seal_it_would_have_passed(tmp_path: Path, name: str) -> None:
+    report = python(tmp_path).head(CHEATS[name][0], plainly=True)
+    assert (report.verdict, report.controls, report.twins) == ("passed", "", 0)
+
+
+def test_a_tree_s_own_start_up_code_is_not_run_before_the_tests(tmp_path: Path) -> None:
+    forging = "import sys\nopen('/out/report.jsonl', 'w').write('x')\nsys.exit(0)\n"
+    base = {"calc.py": HONEST, "sitecustomize.py": forging, "pytest.py": forging, "README.md": ""}
+    report = Judged(tmp_path, base, {"tests/test_a.py": OLD["pytest"]}, PYTEST).red()
+    assert told(report) == {"tests/test_a.py::test_old": "passed"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "const assert = require('node:assert'); assert.strictEqual = assert.throws = assert.deepStrictEqual = () => {};",
+        "require('node:test').test = () => {};",
+        "process.exit(0);",
+        "process.on('exit', () => { process.exitCode = 0; });",
+    ],
+)
+def test_javascript_that_bends_its_tests_does_not_pass(tmp_path: Path, code: str) -> None:
+    report = web(tmp_path).head({"two.js": f"{code}\nexports.two = () => 1;\n"})
+    assert report.verdict != "passed", report
+
+
+def test_tests_that_are_told_of_in_part_are_named(tmp_path: Path) -> None:
+    hidden = {FILE: TESTS[FILE] + "\n\nif False:\n    def test_never(): pass\n\ndel test_small\n"}
+    base = {"calc.py": "def add(a, b):\n    raise NotImplementedError\n"}
+    assert Judged(tmp_path, base, hidden, PYTEST).red().missing == (f"{FILE}: test_small",)
+
+
+def test_a_folder_of_the_tree_is_judged_like_a_whole(tmp_path: Path) -> None:
+    base = {"back/calc.py": "def add(a, b):\n    raise NotImplementedError\n"}
+    judged = Judged(tmp_path, base, {f"back/{FILE}": TESTS[FILE]}, PYTEST)
+    judged._request = dataclasses.replace(judged._request, folder="back")
+    assert judged.red().controls == "held"
+    head = judged.head({"back/calc.py": HONEST})
+    assert (head.verdict, head.reason, head.controls, head.twins) == ("passed", "", "held", 3)
+    assert f"back/{FILE}::test_small" in told(head)
+
+
+TWO_FILES = {"calc.py": "from more import plus\n\n\ndef add(a, b):\n    return plus(a, b)\n"}
+
+
+def test_a_file_that_can_be_put_back_unnoticed_is_named(tmp_path: Path) -> None:
+    judged = python(tmp_path)
+    idle = {**TWO_FILES, "more.py": "def plus(a, b):\n    return a + b\n", "idle.py": "LIMIT = 3\n"}
+    report = judged.head(idle)
+    assert (report.verdict, report.unnoticed) == ("passed", ("idle.py",))
+
+
+def test_small_faults_in_the_change_are_put_before_its_tests(tmp_path: Path) -> None:
+    judged = python(tmp_path)
+    code = "def add(a, b):\n    if a == 'never' and b == 77:\n        return 5\n    return a + b\n"
+    report = judged.head({"calc.py": code}, mutation_s=60)
+    assert report.verdict == "passed"
+    assert report.mutants == 6  # ==, ==, and, 77, 5, +; a text is none
+    assert 1 <= report.killed < report.mutants
