@@ -90,7 +90,7 @@ def adapter_for(command: Sequence[str]) -> Adapter:
 
 def _web_tool(words: Sequence[str]) -> Adapter:
     """Return jest or vitest where that is what is called, also by way of `npx` and its kind, or of Node with flags."""
-    called = [PurePosixPath(word).name for word in words if not word.startswith("-")]
+    called = [PurePosixPath(word).name for word in words if not word.startswith("-") and not _SETTING.match(word)]
     while called and called[0] in _LOOKING_UP:
         del called[0]
     first = called[0].removesuffix(".js").removesuffix(".mjs") if called else ""

@@ -75,6 +75,7 @@ def run(adapter: Adapter, command: str, tree: Path, selection: Selection = ALL, 
     temporary.mkdir(exist_ok=True)
     places = ":".join((path, *toolchain_bins()))
     env = {"PATH": places, "HOME": str(temporary), "TMPDIR": str(temporary), "NO_COLOR": "1"}
+    env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     env |= {
         name: value.replace("/reporters/", f"{_REPORTERS}/").replace("/out/", f"{out}/")
         for name, value in planned.env.items()

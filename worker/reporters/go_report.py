@@ -97,7 +97,7 @@ class Run:
     """One `go test`: what it told of each test, and what it printed for each package."""
 
     def __init__(self, argv):
-        self.outcomes, self.marks, self.printed, self.begun, self.errors = {}, {}, {}, {}, []
+        self.outcomes, self.marks, self.printed, self.begun, self.errors, self.failed = {}, {}, {}, {}, [], set()
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace") as go:
             reading = threading.Thread(target=self._errors, args=(go.stderr,))
             reading.start()
@@ -117,6 +117,7 @@ class Run:
             action = event["Action"]
         except (ValueError, TypeError, KeyError):  # what go prints past its own JSON, as `FAIL pkg [build failed]`
             sys.stdout.write(line)
+            self.failed.update(re.findall(r"^FAIL\t(\S+)", line))
             return
         key = (event.get("Package", event.get("ImportPath", "").partition(" ")[0]), event.get("Test", ""))
         if action in ("output", "build-output"):
@@ -125,9 +126,12 @@ class Run:
             self.begun[key] = True
         elif action in _OUTCOMES and key[1]:
             _worst(self.outcomes, key, _OUTCOMES[action])
+        self.failed.update(key[:1] if action == "fail" else ())
 
     def _say(self, key, text):
-        for mark, test in _MARK.findall(text):  # before Go 1.20 a mark behind a test's own unended line goes unseen
+        # Before Go 1.20 a mark behind a test's own unended line goes unseen, and a test that ends its process with
+        # status 0 is told as passed: only the mark says that a test came to its end.
+        for mark, test in _MARK.findall(text):
             _worst(self.marks, (key[0], test), _OUTCOMES[mark.lower()])
         if not _NOISE.match(text):
             self.printed.setdefault(key, []).append(text)
@@ -137,18 +141,25 @@ class Run:
         """Return the entries of one package's tests, or of its files where none of them began."""
         tests = [test for name, test in {**self.begun, **dict.fromkeys(self.outcomes)} if name == package.name]
         told = [self._entry(package, test) for test in dict.fromkeys(tests) if package.file_of(test)]
-        if told or self.status == 0:
+        if told or self.status == 0 or (self.failed and package.name not in self.failed):
             return told
-        message = "".join(self.printed.get((package.name, ""), [])) or "".join(self.errors)
+        message = "".join(self.printed.get((package.name, ""), [])) or self._error_of(package)
         cause = _cause(message, "undefined" if _UNDEFINED.search(message) else "build")
         return [_told(file, file, "error", message, cause) for file in package.files]
+
+    def _error_of(self, package):
+        """Return what the compiler says of one package, or all it says where it names none."""
+        parts = re.split(r"^(?=# )", "".join(self.errors), flags=re.MULTILINE)
+        own = [part for part in parts if re.match(rf"# {re.escape(package.name)}(?:_test)?\s", part)]
+        return "".join(own or parts)
 
     def _entry(self, package, test):
         key = (package.name, test)
         name, file = f"{package.name}/{test}", package.file_of(test)
-        outcome = self.outcomes.get(key) or self.marks.get(key)
         message = "".join(self.printed.get(key, []))
-        if outcome is None:
+        outcomes = [told[key] for told in (self.marks, self.outcomes) if key in told]
+        outcome = min(outcomes, key=ours.WORST.index, default="error")
+        if outcome == "error" or (outcome == "passed" and key not in self.marks):
             return _told(name, file, "error", f"{message}\nit began and did not end", _cause(message, "exit"))
         return _told(name, file, outcome, message, _cause(message, "AssertionError"))
 

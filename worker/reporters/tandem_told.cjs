@@ -9,7 +9,7 @@ const MESSAGE = 2000; // characters of a message that are kept
 const COLOURS = /\u001b\[[0-9;]*m/g;
 const ASSERTED = /AssertionError$|^\s*(?:AssertionError\b|assert(?:\.\w+)?\()/; // jest words node:assert's failures anew
 const CLASS = /^\s*(?:Uncaught )?(\w*(?:Error|Exception))\b/m;
-const NO_SYNTAX = /Transform failed|Parse failure|PARSE_ERROR/; // as the bundlers say it
+const NO_SYNTAX = /Transform failed|Parse failure|PARSE_ERROR|Failed to parse source/; // as the bundlers say it
 const NO_MODULE = /Cannot find (?:module|package)|Failed to (?:resolve import|load url)|ERR_MODULE_NOT_FOUND/;
 
 /**
