@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 unset PYTHONHOME PYTHONPATH PIP_REQUIRE_VIRTUALENV PIP_TARGET PIP_PREFIX PIP_USER
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
-. deploy/system.sh
+say() { echo "tandem: $*"; }
 fits() { "$1" -c 'import sys, venv, ensurepip; assert (3, 11) <= sys.version_info[:2] < (3, 14)' >/dev/null 2>&1; }
 
 # Print the first interpreter that works: a version manager's stand-ins may lie on PATH and fail when called.
@@ -58,6 +58,7 @@ quietly .venv/bin/python -m pip install -c constraints.txt --no-build-isolation 
 # Without its declared dependencies: those bring litellm and 140 MB that no rule of ours uses (docs/decisions.md).
 quietly .venv/bin/python -m pip install -c constraints.txt --no-deps guardrails-ai
 
+. deploy/system.sh
 if [ "$(uname)" = Linux ]; then system_package bwrap bubblewrap "the strongest sandbox for running tests"; fi
 system_package node "$(command -v brew >/dev/null && echo node || echo nodejs)" "for tasks in JavaScript"
 command -v git >/dev/null || say "git is missing; Tandem cannot work without it"

@@ -1,7 +1,5 @@
 # Sourced by the other scripts here, from the checkout's top: install a system's package where that is allowed, else name
-# the command. SYSTEM=no leaves the system alone.
-
-say() { echo "tandem: $*"; }
+# the command. SYSTEM=no leaves the system alone. Whoever sources it has `say`.
 
 system_package() { # $1: what is missing, $2: the package, $3: what for
     if command -v "$1" >/dev/null; then return; fi

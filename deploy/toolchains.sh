@@ -3,6 +3,7 @@
 # and vitest into .venv/js (80 MB). Where one cannot be had, says so; its tests name the remedy then.
 set -eu
 cd "$(dirname "$0")/.."
+say() { echo "tandem: $*"; }
 . deploy/system.sh
 began=$(date +%s)
 system_package go "$(command -v apt-get >/dev/null && echo golang-go || echo go)" "for tests in Go"

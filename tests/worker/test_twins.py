@@ -358,6 +358,7 @@ def test_twins_of_unittests_methods_fail(tmp_path: Path) -> None:
 
 def test_twins_of_nodes_tests_fail(tmp_path: Path) -> None:
     need("node")
+    assert {"inner", "equal", "arrow", "part"} <= {name for twin in twins_of("node", NODE) for name in twin.changed}
     tree = write(tmp_path / "tree", {"sum.js": SUM_JS})
     holds("node", "node --test", tree, "sum.test.js", NODE, {"early", "not waited for", "outer"})
 
@@ -459,3 +460,43 @@ def test_an_alias_is_found_as_its_original_is(adapter: Adapter, path: str, wante
     alias = FRAMEWORKS[adapter].alias
     assert alias is not None
     assert PurePosixPath(alias(path, "w")) == PurePosixPath(wanted)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "text"),
+    [
+        ("pytest", "def test_it():\n    assert 1 == 1\nclass TestA:\n    def test_it(self): pass\n"),
+        ("jest", "test('adds', () => { expect(1).toBe(1); });\ntest('never adds', () => {});\n"),
+        ("cargo", "#[test]\nfn a() { assert!(true); }\nmod inner { #[test] fn a() {} }\n"),
+    ],
+)
+def test_a_changed_test_that_could_be_taken_for_a_kept_one_is_not_named(adapter: Adapter, text: str) -> None:
+    for twin in twins_of(adapter, text):
+        assert twin.text != text
+        assert (twin.changed, len(twin.kept)) == ((), 1)
+
+
+def test_the_ways_to_declare_a_test_in_javascript_are_known() -> None:
+    ways = (
+        *(
+            "test('T', () => {})",
+            "it('T', f)",
+            "test.only('T', { x: 1 }, async () => {})",
+            "test.it('T', function () {})",
+        ),
+        *(
+            "describe('s', () => { it('T', (t) => {}, 10) })",
+            "test.concurrent('T', () => {})",
+            "suite('s', () => test('T', f))",
+        ),
+    )
+    others = (
+        "test.skip('T', () => {})",
+        "it.todo('T')",
+        "/x/.test('T')",
+        "pattern.test('T', () => {})",
+        "if (x) test('T', f)",
+    )
+    assert FRAMEWORKS["node"].tests is not None
+    assert [text for text in ways if FRAMEWORKS["node"].tests(text) != ("T",)] == []
+    assert [text for text in others if FRAMEWORKS["node"].tests(text) != ()] == []

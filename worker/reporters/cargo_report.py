@@ -5,149 +5,21 @@ which tests it holds, then run with a log of its own, so that nothing a test pri
 in the log. What could not be built has an entry under its own path.
 """
 
-import json
 import os
 import re
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tandem_cargo as cargo
 import tandem_told as ours
 
 sys.path.pop(0)
-_VALUED = frozenset(
-    (
-        *("-p", "--package", "--exclude", "--test", "--bin", "--example", "--bench", "-F", "--features", "--target"),
-        *("--target-dir", "--manifest-path", "--profile", "-j", "--jobs", "--color", "--message-format", "-Z"),
-        *("--config", "--lockfile-path"),
-    )
-)
-_OURS = (
-    "--message-format",
-    "--no-run",
-    "--no-fail-fast",
-    "--target-dir",
-    "--color",
-    "-q",
-    "--quiet",
-    "-v",
-    "--verbose",
-)
-_CHOOSING = (
-    "--lib",
-    "--bins",
-    "--bin",
-    "--tests",
-    "--test",
-    "--examples",
-    "--example",
-    "--benches",
-    "--bench",
-    "--doc",
-)
-_CHOOSING += ("--all-targets", "-p", "--package", "--workspace", "--all", "--exclude")
-_FLAG_OF = {"test": "--test", "bin": "--bin", "example": "--example", "bench": "--bench"}
 _LOGGED = re.compile(r"(ok|failed|ignored|measured)(?::.*)? (\S+)")
 _OUTCOMES = {"ok": "passed", "measured": "passed", "failed": "failed", "ignored": "skipped"}
 _SECTION = re.compile(r"^---- (\S+) stdout ----$", re.MULTILINE)
 _DOC = re.compile(r"^test (\S+ - .*?|\S+) (?:\(line \d+\) )?(?:- [\w ]+ )?\.\.\. (ok|FAILED|ignored)", re.MULTILINE)
 _WORTH_ASKING = re.compile(r"^\s*//[/!].*```|\bdoc = include_str!", re.MULTILINE)
-
-
-class Command:
-    """The arguments of `cargo test`: its flags, the filter, and what is for the test programs."""
-
-    def __init__(self, arguments):
-        at = arguments.index("--") if "--" in arguments else len(arguments)
-        self.flags, self.filter, self.rest = [], [], arguments[at + 1 :]
-        words = iter(arguments[:at])
-        for word in words:
-            if not word.startswith("-"):
-                self.filter.append(word)
-            elif word in _VALUED:
-                self.flags.append([word, next(words, "")])
-            else:
-                self.flags.append([word])
-
-    def words(self, *but):
-        """Return the flags but for these and those that are ours, as words."""
-        left_out = (*_OURS, *but)
-        return [word for flag in self.flags if flag[0].partition("=")[0] not in left_out for word in flag]
-
-    def chooses(self):
-        """Return whether the command says itself which programs it runs."""
-        return any(flag[0].partition("=")[0] in _CHOOSING for flag in self.flags)
-
-
-class Target:
-    """One test program of a package, as cargo's metadata have it."""
-
-    def __init__(self, package, about):
-        self.package, self.folder = package["name"], os.path.dirname(package["manifest_path"])
-        self.name, self.kind = about["name"], about["kind"][0]
-        self.file = here(about["src_path"])
-        self.doctest = about.get("doctest", False)
-        self.is_test = about.get("test", False)
-
-    def words(self):
-        """Return cargo's flags for this program alone."""
-        one = [_FLAG_OF[self.kind], self.name] if self.kind in _FLAG_OF else ["--lib"]
-        return ["-p", self.package, *one]
-
-
-def here(path):
-    """Return a path as it is seen from the working folder."""
-    return os.path.relpath(os.path.realpath(path), os.path.realpath(os.getcwd())).replace(os.sep, "/")
-
-
-def said(argv):
-    """Return a command's status, output and errors; the errors are shown as well."""
-    done = subprocess.run(argv, capture_output=True, check=False)
-    errors = done.stderr.decode("utf-8", "replace")
-    sys.stderr.write(errors)
-    return done.returncode, done.stdout.decode("utf-8", "replace"), errors
-
-
-class Build:
-    """What cargo made: test programs by their source file, and the errors of those that could not be made."""
-
-    def __init__(self, words):
-        self._words = words
-        self.programs, self.errors, self.status, self.trouble = {}, {}, 0, ""
-
-    def make(self, words):
-        """Build what these words choose; note programs, and errors by the source file of what they are in."""
-        argv = ["cargo", "test", "--no-run", "--offline", "--message-format=json", *self._words, *words]
-        status, output, errors = said(argv)
-        for line in output.splitlines():
-            if line.startswith("{"):
-                self._note(json.loads(line))
-        self.status = max(self.status, status)
-        self.trouble = errors if status else self.trouble
-        return status
-
-    def _note(self, event):
-        target = event.get("target") or {}
-        if event["reason"] == "compiler-artifact" and event.get("executable") and event["profile"]["test"]:
-            self.programs[here(target["src_path"])] = event["executable"]
-        message = event.get("message") or {}
-        if event["reason"] == "compiler-message" and message.get("level") == "error":
-            sys.stderr.write(message["rendered"])
-            code = (message.get("code") or {}).get("code", "")
-            self.errors.setdefault(here(target["src_path"]), []).append((code, message["rendered"]))
-
-    def entry(self, file, words):
-        """Return the entry for a test program that could not be made."""
-        found = self.errors.get(file) or [one for errors in self.errors.values() for one in errors]
-        code = next((code for code, _ in found if code), "build")
-        return told(file, file, "error", "".join(text for _, text in found) or words, code)
-
-
-def told(name, file, outcome, message="", cause=""):
-    """Return one entry."""
-    bad = outcome in ("failed", "error")
-    message = message[: ours.MESSAGE] if bad else ""
-    return {"id": name, "outcome": outcome, "file": file, "message": message, "cause": cause if bad else ""}
 
 
 def cause_of(message):
@@ -174,7 +46,7 @@ class Program:
         names = [line[: -len(": test")] for line in listed.splitlines() if line.endswith(": test")]
         if not names and not re.search(r"^0 tests|^$", listed.strip()):
             message = "it does not say which tests it holds (harness = false)"
-            return [told(self.target.file, self.target.file, "error", message, "build")], 101
+            return [ours.entry(self.target.file, self.target.file, "error", message, "build")], 101
         if os.path.exists(self.log):
             os.unlink(self.log)
         shuffled = [] if seed is None else ["-Z", "unstable-options", "--shuffle-seed", str(seed)]
@@ -205,10 +77,10 @@ class Program:
     def _entry(self, name, outcomes, output):
         whole = f"{self.target.file} > {name}"
         if not outcomes:
-            return told(whole, self.target.file, "error", "it was listed and did not come to an end", "exit")
+            return ours.entry(whole, self.target.file, "error", "it was listed and did not come to an end", "exit")
         outcome = min(outcomes, key=ours.WORST.index)
         message = section(output, name) if outcome == "failed" else ""
-        return told(whole, self.target.file, outcome, message, cause_of(message))
+        return ours.entry(whole, self.target.file, outcome, message, cause_of(message))
 
 
 def section(output, name):
@@ -225,16 +97,16 @@ def documented(command, targets):
     if not wanted:
         return [], 0
     argv = ["cargo", "test", "--doc", "--offline", *command.words(), *command.filter, "--", *command.rest]
-    status, output, _ = said(argv)
+    status, output, _ = cargo.said(argv)
     sys.stdout.write(output)
     entries, seen = [], {}
     for title, mark in _DOC.findall(output):
         seen[title] = seen.get(title, 0) + 1
         name = f"{title} (example {seen[title]})"  # no line number: it changes with every line above
         outcome = {"ok": "passed", "FAILED": "failed", "ignored": "skipped"}[mark]
-        entries.append(told(name, title.partition(" - ")[0], outcome, output, cause_of(output)))
+        entries.append(ours.entry(name, title.partition(" - ")[0], outcome, output, cause_of(output)))
     if status and not any(entry["outcome"] == "failed" for entry in entries):
-        entries.append(told("documentation", wanted[0].file, "error", output, "build"))
+        entries.append(ours.entry("documentation", wanted[0].file, "error", output, "build"))
     return entries, status
 
 
@@ -249,32 +121,6 @@ def worth_asking(folder):
     return False
 
 
-def metadata(command):
-    """Return the test programs there are by source file, or an error's text."""
-    flags = [word for flag in command.flags if flag[0].startswith("--manifest-path") for word in flag]
-    status, output, errors = said(["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1", *flags])
-    if status:
-        return {}, errors
-    packages = json.loads(output)["packages"]
-    targets = [Target(package, about) for package in packages for about in package["targets"]]
-    return {target.file: target for target in targets if target.kind != "custom-build"}, ""
-
-
-def build_all(command, wish, targets):
-    """Return the build of everything wanted: at once, and one by one where something cannot be built."""
-    wanted = [targets[file] for file in wish.only if file in targets]
-    build = Build(command.words(*_CHOOSING) if wish.only else command.words())
-    chosen = [word for target in wanted for word in target.words()]
-    if wish.only and not wanted:
-        return build
-    if build.make(chosen) and build.errors:
-        rest = wanted if wish.only else [] if command.chooses() else [one for one in targets.values() if one.is_test]
-        for target in rest:
-            if target.file not in build.errors and target.file not in build.programs:
-                build.make(target.words())
-    return build
-
-
 def settle(report):
     """Set what cargo shall know: no network, no colours, and a folder of its own to build in."""
     target = os.path.join(os.path.dirname(report), "target")
@@ -285,14 +131,14 @@ def settle(report):
 def main():
     """Run, report, and leave with 0 where all passed, else cargo's 101."""
     wish = ours.Wish(sys.argv[1:])
-    command = Command(wish.arguments)
+    command = cargo.Command(wish.arguments)
     settle(wish.report)
-    targets, trouble = metadata(command)
+    targets, trouble = cargo.metadata(command)
     entries, status = [], 0
     if trouble:
-        entries, status = [told("Cargo.toml", "Cargo.toml", "error", trouble, "build")], 101
+        entries, status = [ours.entry("Cargo.toml", "Cargo.toml", "error", trouble, "build")], 101
     else:
-        build = build_all(command, wish, targets)
+        build = cargo.build_all(command, wish, targets)
         status = build.status
         for file in sorted({*build.programs, *build.errors}, key=lambda file: (wish.place(file), file)):
             if file in build.programs:
@@ -302,7 +148,7 @@ def main():
             elif file in targets:
                 entries.append(build.entry(file, build.trouble))
         if status and not build.programs and not entries:
-            entries.append(told("Cargo.toml", "Cargo.toml", "error", build.trouble, "build"))
+            entries.append(ours.entry("Cargo.toml", "Cargo.toml", "error", build.trouble, "build"))
         if not wish.only and not command.chooses() and not build.status:
             found, code = documented(command, targets.values())
             entries, status = entries + found, max(status, code)

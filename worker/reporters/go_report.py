@@ -145,7 +145,7 @@ class Run:
             return told
         message = "".join(self.printed.get((package.name, ""), [])) or self._error_of(package)
         cause = _cause(message, "undefined" if _UNDEFINED.search(message) else "build")
-        return [_told(file, file, "error", message, cause) for file in package.files]
+        return [ours.entry(file, file, "error", message, cause) for file in package.files]
 
     def _error_of(self, package):
         """Return what the compiler says of one package, or all it says where it names none."""
@@ -160,8 +160,8 @@ class Run:
         outcomes = [told[key] for told in (self.marks, self.outcomes) if key in told]
         outcome = min(outcomes, key=ours.WORST.index, default="error")
         if outcome == "error" or (outcome == "passed" and key not in self.marks):
-            return _told(name, file, "error", f"{message}\nit began and did not end", _cause(message, "exit"))
-        return _told(name, file, outcome, message, _cause(message, "AssertionError"))
+            return ours.entry(name, file, "error", f"{message}\nit began and did not end", _cause(message, "exit"))
+        return ours.entry(name, file, outcome, message, _cause(message, "AssertionError"))
 
 
 def _worst(outcomes, key, outcome):
@@ -171,12 +171,6 @@ def _worst(outcomes, key, outcome):
 
 def _cause(message, other):
     return "panic" if re.search(r"^\s*(?:panic:|fatal error:)", message, re.MULTILINE) else other
-
-
-def _told(name, file, outcome, message, cause):
-    bad = outcome in ("failed", "error")
-    message = message[: ours.MESSAGE] if bad else ""
-    return {"id": name, "outcome": outcome, "file": file, "message": message, "cause": cause if bad else ""}
 
 
 def chosen(command, wish):

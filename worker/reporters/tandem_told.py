@@ -38,6 +38,13 @@ def open_the_tree():
     sys.path[:0] = list(dict.fromkeys(places))
 
 
+def entry(name, file, outcome, message="", cause=""):
+    """Return one test's entry; what passed or was skipped has nothing to say."""
+    bad = outcome in ("failed", "error")
+    message = message[:MESSAGE] if bad else ""
+    return {"id": name, "outcome": outcome, "file": file, "message": message, "cause": cause if bad else ""}
+
+
 def write(report, told):
     """Write one line a test, and a last one that says how many there were."""
     with open(report, "w", encoding="utf-8") as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -37,3 +37,9 @@ def other_number(value: float, random: Random) -> float:
     if isinstance(value, int):
         return value + more
     return value + more + 0.5 if abs(value) < _ADDED_TO else value / 2
+
+
+def unmistakable(changed: Iterable[str], kept: Iterable[str]) -> tuple[str, ...]:
+    """Return the changed tests' names less those that a kept one ends with: a report knows a test by its end."""
+    others = tuple(kept)
+    return tuple(name for name in dict.fromkeys(changed) if not any(other.endswith(name) for other in others))

@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from worker.adapters.base import Twin
-from worker.twins.edits import Edit, applied, word
+from worker.twins.edits import Edit, applied, unmistakable, word
 from worker.twins.trees import parsed, replaced, source_of, walked
 
 if TYPE_CHECKING:
@@ -65,10 +65,11 @@ def twin(text: str, random: Random) -> Twin | None:
     tables = _tables(root.named_children)
     places = {name: list(_of_test(body, tables, random)) for name, body in _functions(root)}
     edits = [random.choice(found) for found in places.values() if found]
+    kept = tuple(name for name, found in places.items() if not found)
     return Twin(
         text=applied(text.encode(), edits),
-        changed=tuple(name for name, found in places.items() if found),
-        kept=tuple(name for name, found in places.items() if not found),
+        changed=unmistakable((name for name, found in places.items() if found), kept),
+        kept=kept,
     )
 
 

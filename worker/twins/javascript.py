@@ -8,21 +8,23 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from worker.adapters.base import Twin
-from worker.twins.edits import Edit, applied, word
+from worker.twins.calls import (
+    FUNCTIONS,
+    arguments_of,
+    body_of,
+    declared,
+    is_sure,
+    may_declare,
+    passes_by_passing,
+    title_of,
+)
+from worker.twins.edits import Edit, applied, unmistakable, word
 from worker.twins.trees import before, parsed, replaced, source_of, walked
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
 _GRAMMARS = (("tree_sitter_typescript", "language_tsx"), ("tree_sitter_typescript", "language_typescript"))
-_TEST = frozenset(("test", "it", "specify"))
-_RUNNING = frozenset(("only", "concurrent", "sequential", "each", "for", "failing", "fails"))
-_HOOKS = frozenset(("before", "after", "beforeEach", "afterEach", "beforeAll", "afterAll"))
-# Calls at the top of a file, or of a suite, that declare no test themselves.
-_KNOWN = (
-    _TEST | _HOOKS | frozenset(("describe", "suite", "forEach", "require", "jest", "vi", "mock", "console", "process"))
-)
-_FUNCTIONS = frozenset(("arrow_function", "function_expression", "function_declaration", "method_definition"))
 _EQUALITIES = frozenset(("equal", "strictEqual", "deepEqual", "deepStrictEqual"))
 _MATCHERS = frozenset(("toBe", "toEqual", "toStrictEqual"))
 _CONTRARY = {
@@ -46,7 +48,7 @@ _LITERALS = _SCALARS | frozenset(
 def tests(text: str) -> tuple[str, ...]:
     """Return the titles of the tests that surely run: written out, and neither in a loop nor in a condition."""
     root = parsed(text, *_GRAMMARS)
-    found = [_title(call) for call in _tests(root) if _is_sure(call)] if root else []
+    found = [title_of(call) for call in declared(root) if is_sure(call)] if root else []
     return tuple(dict.fromkeys(title for title in found if title))
 
 
@@ -58,131 +60,18 @@ def twin(text: str, random: Random) -> Twin | None:
     edits: list[Edit] = []
     changed: list[str] = []
     kept: list[str] = []
-    for number, call in enumerate(_tests(root), 1):
-        body = _body(call)
-        places = list(_places(body, random)) if body is not None and _passes_by_passing(call) else []
-        (changed if places else kept).append(_title(call) or f"(test {number})")
+    for number, call in enumerate(declared(root), 1):
+        body = body_of(call)
+        places = list(_places(body, random)) if body is not None and passes_by_passing(call) else []
+        (changed if places else kept).append(title_of(call) or f"(test {number})")
         edits += [random.choice(places)] if places else []
-    named = [title for title in changed if title not in kept and not title.startswith("(test ")]
+    named = [title for title in changed if not title.startswith("(test ")]
     return Twin(
         text=applied(text.encode(), edits),
-        changed=tuple(dict.fromkeys(named)),
+        changed=unmistakable(named, kept),
         kept=tuple(dict.fromkeys(kept)),
-        whole=bool(changed) and not kept and not any(_may_declare(node) for node in walked(root)),
+        whole=bool(changed) and not kept and not any(may_declare(node) for node in walked(root)),
     )
-
-
-# --- which tests there are --------------------------------------------------------------------------------------
-
-
-def _tests(root: Node) -> Iterator[Node]:
-    """Yield each call that declares a test."""
-    for call in walked(root):
-        if call.type == "call_expression" and _declares(call.child_by_field_name("function")) and _function(call):
-            yield call
-
-
-def _function(call: Node) -> Node | None:
-    """Return what a test is made of: the last function among the arguments, or a name or call that stands for one."""
-    given = _arguments(call)[1:] if _is_titled(call) else _arguments(call)
-    written = [node for node in given if node.type in _FUNCTIONS]
-    named = [node for node in given if node.type in ("identifier", "member_expression", "call_expression")]
-    return next(iter((*reversed(written), *reversed(named))), None)
-
-
-def _is_titled(call: Node) -> bool:
-    return any(node.type in ("string", "template_string", "identifier") for node in _arguments(call)[:1])
-
-
-def _body(call: Node) -> Node | None:
-    """Return the block, or the expression, that a test's function is made of, where it is written out."""
-    function = _function(call)
-    return function.child_by_field_name("body") if function is not None and function.type in _FUNCTIONS else None
-
-
-def _name_of(function: Node | None) -> tuple[str, ...]:
-    """Return the names in `test`, `t.test`, `test.only.each(...)`, from the left; () for anything else."""
-    if function is None:
-        return ()
-    if function.type == "identifier":
-        return (source_of(function),)
-    if function.type == "member_expression":
-        names = _name_of(function.child_by_field_name("object"))
-        return (*names, source_of(function.child_by_field_name("property"))) if names else ()
-    if function.type == "call_expression":  # test.each(table)(title, ...), also with the table as a template
-        names = _name_of(function.child_by_field_name("function"))
-        return names if names[-1:] == ("each",) or names[-1:] == ("for",) else ()
-    return ()
-
-
-def _declares(function: Node | None) -> bool:
-    """Return whether what is called declares a test that runs; not `test.skip` or `test.todo`."""
-    names = _name_of(function)
-    at = next((i for i, name in enumerate(names) if name in _TEST), -1)
-    if at < 0 or (at > 0 and names[0] not in ("t", "context", "ctx", "test", "node_test")):
-        return False
-    is_table = names[-1] in ("each", "for")
-    made = function is not None and function.type == "call_expression"
-    return is_table == made and all(name in _RUNNING for name in names[at + 1 :])
-
-
-def _passes_by_passing(call: Node) -> bool:
-    """Return whether a test passes where its function does, which `test.failing` turns round."""
-    return not {"failing", "fails", "failsIf"} & set(_name_of(call.child_by_field_name("function")))
-
-
-def _may_declare(node: Node) -> bool:
-    """Return whether a statement outside of every test may declare tests that are not seen here."""
-    if node.type != "call_expression" or _is_inside(node):
-        return False
-    names = _name_of(node.child_by_field_name("function"))
-    return not names or not (set(names) & _KNOWN or _declares(node.child_by_field_name("function")))
-
-
-def _is_inside(node: Node) -> bool:
-    """Return whether a call stands in a test or hook, or only makes a value or a table."""
-    if node.parent is None or node.parent.type not in ("expression_statement", "await_expression"):
-        return True
-    above = node.parent
-    while above is not None:
-        if above.type == "call_expression":
-            names = set(_name_of(above.child_by_field_name("function")))
-            if names & (_TEST | _HOOKS):
-                return True
-        above = above.parent
-    return False
-
-
-def _arguments(call: Node) -> list[Node]:
-    inside = call.child_by_field_name("arguments")
-    return [node for node in inside.named_children if node.type != "comment"] if inside is not None else []
-
-
-def _title(call: Node) -> str:
-    """Return a test's title where it is written out and stands for one test."""
-    function, first = call.child_by_field_name("function"), _arguments(call)[:1]
-    if not first or first[0].type != "string" or (function is not None and function.type == "call_expression"):
-        return ""
-    parts = first[0].named_children
-    return source_of(parts[0]) if len(parts) == 1 and parts[0].type == "string_fragment" else ""
-
-
-def _is_sure(call: Node) -> bool:
-    """Return whether a test is declared on every run: at the top, or in `describe` and nothing else."""
-    node = call.parent
-    while node is not None:
-        if node.type in ("if_statement", "for_statement", "for_in_statement", "while_statement", "ternary_expression"):
-            return False
-        if node.type in _FUNCTIONS and not _is_suite(node):
-            return False
-        node = node.parent
-    return True
-
-
-def _is_suite(function: Node) -> bool:
-    call = function.parent.parent if function.parent is not None else None
-    named = source_of(call.child_by_field_name("function")) if call is not None else ""
-    return named in ("describe", "suite")
 
 
 # --- what can be changed in one ---------------------------------------------------------------------------------
@@ -202,7 +91,7 @@ def _places(body: Node, random: Random) -> Iterator[Edit]:
 
 
 def _stays(node: Node) -> bool:
-    return node.type not in _FUNCTIONS
+    return node.type not in FUNCTIONS
 
 
 def _said(node: Node, random: Random, waited: bool) -> Iterator[Edit]:
@@ -218,7 +107,7 @@ def _is_promise(function: Node | None) -> bool:
 
 
 def _claim(call: Node, random: Random) -> Iterator[Edit]:
-    function, values = call.child_by_field_name("function"), _arguments(call)
+    function, values = call.child_by_field_name("function"), arguments_of(call)
     if function is None or any(value.type == "spread_element" for value in values):
         return
     if function.type == "identifier":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 from worker.adapters.base import Twin
-from worker.twins.edits import TEXT_BYTES_MAX, Edit, applied, other_number, word
+from worker.twins.edits import TEXT_BYTES_MAX, Edit, applied, other_number, unmistakable, word
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _OPPOSITE = {
@@ -76,10 +76,11 @@ def _twin(text: str, random: Random, tests: Mapping[str, _Function]) -> Twin | N
     lines = _Lines(text)
     places = {name: list(_places(function.body, lines, random)) for name, function in tests.items()}
     edits = [random.choice(found) for found in places.values() if found]
+    kept = tuple(name for name, found in places.items() if not found)
     return Twin(
         text=applied(lines.source, edits),
-        changed=tuple(name for name, found in places.items() if found),
-        kept=tuple(name for name, found in places.items() if not found),
+        changed=unmistakable((name for name, found in places.items() if found), kept),
+        kept=kept,
     )
 
 

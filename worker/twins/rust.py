@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from worker.adapters.base import Twin
-from worker.twins.edits import Edit, applied, word
+from worker.twins.edits import Edit, applied, unmistakable, word
 from worker.twins.trees import parsed, replaced, source_of, walked
 
 if TYPE_CHECKING:
@@ -50,10 +50,11 @@ def twin(text: str, random: Random) -> Twin | None:
         return None
     places = {test.name: list(_of_test(test, random)) for test in _tests(root)}
     edits = [random.choice(found) for found in places.values() if found]
+    kept = tuple(name for name, found in places.items() if not found)
     return Twin(
         text=applied(text.encode(), edits),
-        changed=tuple(name for name, found in places.items() if found),
-        kept=tuple(name for name, found in places.items() if not found),
+        changed=unmistakable((name for name, found in places.items() if found), kept),
+        kept=kept,
     )
 
 
