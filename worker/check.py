@@ -156,6 +156,7 @@ class Checker:
             )
             ran = await self._trials.run(rung, request, put_back, on_progress)
             unnoticed += [] if _fails(ran, texts, own) else [path]
+            report = replace(report, duration_s=report.duration_s + ran.duration_s)
         return replace(report, unnoticed=tuple(unnoticed))
 
     async def _mutated(
@@ -179,14 +180,16 @@ class Checker:
         ]
         _RANDOM.shuffle(waiting)
         tried = killed = 0
+        enough_s = report.duration_s  # of runs larger than this one
         for mutant in waiting[:_MUTANTS_MAX]:
             left_s = until - time.monotonic()
-            if left_s < report.duration_s:
+            if left_s < enough_s:
                 break
             on_progress("mutants", mutant.what)
             wish = Wish(files={mutant.path: mutant.text}, selection=Selection(only=tuple(texts)))
             limits = replace(request.limits, wall_s=min(request.limits.wall_s, left_s))
             ran = await self._trials.run(rung, replace(request, limits=limits), wish, on_progress)
+            report = replace(report, duration_s=report.duration_s + ran.duration_s)
             tried += 1
             killed += _fails(ran, texts, own)
         return replace(report, mutants=tried, killed=killed)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from router.repository import powers
 from router.repository.paths import check_path, fold
 from tandem import disk
 from tandem.errors import BadReply, ResourceExhausted
@@ -113,6 +114,7 @@ async def edited_tree(
     """
     wanted = {edit.path: edit.content for edit in edits}
     contents = _checked(wanted, known, len(edits))
+    await _without_powers(store, wanted, known)
     with store.scratch() as folder:
         changes = await _changes(store, folder, wanted, contents, known)
         if not changes:
@@ -215,6 +217,22 @@ def _checked(wanted: Mapping[str, str | None], known: Mapping[str, Entry], count
             names = [path[:at] for at in _slashes(path)]
             folded.update({fold(name): name for name in (*names, path) if fold(name) not in folded})
     return {path: _content(path, text) for path, text in wanted.items() if text is not None}
+
+
+async def _without_powers(store: Store, wanted: Mapping[str, str | None], known: Mapping[str, Entry]) -> None:
+    """Pass where no new content gives the tree power over Git, or takes a large file's place.
+
+    Raises:
+        BadReply: One does; the message names it.
+    """
+    for path, text in wanted.items():
+        if text is None:
+            continue
+        entry, before = known.get(path), None
+        if entry is not None and (entry.size in powers.POINTER_BYTES or path.endswith(".gitattributes")):
+            before = (await store.run("cat-file", "blob", entry.oid)).stdout.decode("utf-8", "replace")
+        if why := powers.refusal(path, before, text):
+            raise BadReply(f"the file {path!r} cannot be written: {why}; leave it as it is")
 
 
 def _slashes(path: str) -> list[int]:

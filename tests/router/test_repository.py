@@ -150,6 +150,36 @@ def test_writes_never_go_through_or_over_links_folders_files_and_nested_reposito
     asyncio.run(main())
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "a" * 64 + "\nsize 12345\n"
+
+
+def test_large_files_and_attributes_that_are_there_stay_and_new_ones_are_refused(checkout: Checkout) -> None:
+    attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n"
+    base = checkout.commit({".gitattributes": attributes, "model.bin": POINTER, "sub/.gitattributes": "* text\n"})
+    refused = {
+        "model.bin": ("x", "stands for a large file"),
+        "other.bin": (POINTER, "would stand for a large file"),
+        ".gitattributes": (attributes + "*.py filter=evil\n", "'filter=evil'"),
+        "sub/.gitattributes": ("* merge=ours\n", "'merge=ours'"),
+        "new/.gitattributes": ("* diff=exec\n", "'diff=exec'"),
+        "new/.GITATTRIBUTES": ("* filter=python\n", "'filter=python'"),
+        ".gitmodules": ("[submodule]\n", "belongs to Git"),
+    }
+
+    async def main() -> None:
+        own = await opened(checkout, base)
+        for path, (text, why) in refused.items():
+            with pytest.raises(BadReply, match=why):
+                await edited(own, base, Edit(path=path, content=text))
+        more = await edited(own, base, Edit(path=".gitattributes", content=attributes + "*.py text diff=python\n"))
+        assert await own.read(more, "model.bin") == POINTER
+        assert await own.read(more, ".gitattributes") == attributes + "*.py text diff=python\n"
+        gone = await edited(own, base, Edit(path="model.bin", content=None))
+        assert "model.bin" not in await own.files(gone)
+
+    asyncio.run(main())
+
+
 def test_nested_repositories_are_neither_listed_nor_entered(checkout: Checkout) -> None:
     checkout.git("update-index", "--add", "--cacheinfo", f"160000,{checkout.base},nested")
     checkout.git("commit", "-q", "-m", "a nested repository")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from worker import sandbox
 from worker.check import Checker
 from worker.environments import Environments
 from worker.fence import Fence
+from worker.sandbox import cgroups, ladder
 
 REPO = "sample"
 
@@ -28,6 +31,19 @@ def rung() -> sandbox.Rung:
     if not found.name:
         pytest.skip(found.remedy)
     return found
+
+
+@functools.cache
+def known_rung(name: str) -> sandbox.Rung:
+    """Return one of this system's rungs, with control groups where there are any; the test is skipped where it fails."""
+    found = next((one for one in ladder.rungs() if one.name == name), None)
+    if found is None:
+        pytest.skip(f"{name} is another system's")
+    with ThreadPoolExecutor(1) as pool:
+        trouble = pool.submit(lambda: asyncio.run(ladder.trouble(found))).result()
+    if trouble:
+        pytest.skip(f"{name}: {trouble}")
+    return replace(found, groups=cgroups.find())
 
 
 class Trees:

@@ -1,26 +1,28 @@
 """The first rung on Linux: bubblewrap, with namespaces for everything and only what a test needs to see.
 
 The system's `/usr` is there to read, the tree to write, `/tmp`, `/dev/shm` and HOME are fresh memory of bounded size;
-there is no network, no other process, no device, no socket. The launcher itself is started with an empty environment,
-because `/proc/1/environ` would show it inside.
+there is no network, no other process, no device, no socket. What belongs to no namespace is closed by a filter of system
+calls: the session's keyring, sockets to the host of a virtual machine, and the kernel's larger doors. The launcher itself
+is started with an empty environment, because `/proc/1/environ` would show it inside.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from worker.sandbox import seccomp
 from worker.sandbox.spec import HOME, Command, SandboxSpec
 from worker.sandbox.toolchains import toolchain_roots
 
 TMP_BYTES = 1 << 30
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-# What programs read in /etc, and nothing that tells about this machine or its users. Never a folder with private keys:
-# inside, files of the user who runs the worker can be read, and that may be root.
+# Never a folder with private keys: inside, files of the user who runs the worker can be read, and that may be root.
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "mime.types", "nsswitch.conf")
 _ETC_CERTIFICATES = ("ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "ca-certificates", "crypto-policies")
 _ETC_PKI = ("pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf", "pki/ca-trust/extracted")
@@ -46,7 +48,8 @@ def wrap(spec: SandboxSpec, private: Path) -> Command:
         *("--die-with-parent", "--new-session", "--clearenv"),
         *_system(),
         *_etc(spec, private),
-        *("--proc", "/proc", "--dev", "/dev"),
+        # Started by root, the user inside is root to the kernel's switches in /proc/sys, whatever its namespaces say.
+        *("--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"),
         *_memory("/dev/shm"),  # noqa: S108 - inside
         *("--remount-ro", "/dev"),
         *_memory("/tmp"),  # noqa: S108 - inside
@@ -56,7 +59,18 @@ def wrap(spec: SandboxSpec, private: Path) -> Command:
         *("--remount-ro", "/", "--chdir", spec.cwd),
         *(part for name, value in spec.env.items() for part in ("--setenv", name, value)),
     )
-    return Command(argv=(program, *spec.argv), options=options)
+    handed = {Command.OPTIONS: b"".join(os.fsencode(option) + b"\0" for option in options)}
+    argv = [program, "--args", Command.OPTIONS, "--info-fd", Command.INFO, "--block-fd", Command.GATE]
+    if seccomp.knows():
+        handed[Command.FILTER] = seccomp.namespaced()
+        argv += ["--seccomp", Command.FILTER]
+    return Command(argv=(*argv, "--", *spec.argv), handed=handed)
+
+
+def readable_etc(*, network: bool) -> list[str]:
+    """Return what may be read in /etc: what programs need, and nothing that tells about this machine or its users."""
+    names = (*_ETC, *_ETC_CERTIFICATES, *_ETC_PKI, *(_ETC_NETWORK if network else ()))
+    return [str(path) for name in names if (path := Path("/etc") / name).exists()]
 
 
 def _bind(writable: bool, source: str, target: str) -> tuple[str, str, str]:
@@ -102,7 +116,5 @@ def _etc(spec: SandboxSpec, private: Path) -> Iterator[str]:
     ):
         (private / name).write_text(text)
         yield from _bind(False, str(private / name), f"/etc/{name}")
-    for name in (*_ETC, *_ETC_CERTIFICATES, *_ETC_PKI, *(_ETC_NETWORK if spec.network else ())):
-        path = Path("/etc") / name
-        if path.exists():
-            yield from _bind(False, str(path.resolve() if name == "resolv.conf" else path), str(path))
+    for path in readable_etc(network=spec.network):
+        yield from _bind(False, os.path.realpath(path) if path.endswith("resolv.conf") else path, path)

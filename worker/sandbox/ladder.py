@@ -1,48 +1,42 @@
 """Which sandbox this machine has: each rung is tried for real before it is believed.
 
-A rung is only taken when a command on it runs, cannot reach the network and cannot read this user's files. Where none
-holds, Check refuses and says what to install.
+A rung is only taken when a command on it runs, and the quick part of the list of escapes finds no hole. Where none holds,
+Check refuses and says what to install.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tandem.errors import NoSandbox
-from tandem.types import Limits
-from worker.sandbox import bubblewrap, seatbelt
-from worker.sandbox.spec import Command, Mount, SandboxSpec, placed, unmounted
+from worker.sandbox import bubblewrap, cgroups, landlock, seatbelt, selftest
+from worker.sandbox.cgroups import Hierarchy
+from worker.sandbox.spec import Command, SandboxSpec, placed, unmounted
 from worker.sandbox.toolchains import base_python
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 Wrap = Callable[[SandboxSpec, Path], Command]
-# Runs inside: everything it tries must fail. Prints "closed" only then.
-_PROBE = """
-import os, socket, sys
-open_ = []
-try: socket.create_connection(("127.0.0.1", int(sys.argv[2])), 2); open_.append("network")
-except OSError: pass
-try: open(sys.argv[1]).read(); open_.append("files")
-except OSError: pass
-try: open("/usr/tandem-probe", "w"); open_.append("/usr")
-except OSError: pass
-if "TANDEM_PROBE" in os.environ: open_.append("environment")
-print("closed" if not open_ else "open: " + ", ".join(open_))
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """One way to confine a command. `name` is empty and `remedy` says what to do where there is none."""
+    """One way to confine a command. `name` is empty and `remedy` says what to do where there is none.
+
+    `conceded` names the escapes it does not hold, none of which reads, writes or reaches anything. `groups` is where the
+    kernel holds the limits; `limits_by` says in words what does.
+    """
 
     name: str
     wrap: Wrap
     remedy: str = ""
+    conceded: frozenset[str] = frozenset()
+    groups: Hierarchy | None = None
+    limits_by: str = "watchdog"
 
 
 def _unconfined(spec: SandboxSpec, private: Path) -> Command:
@@ -55,49 +49,51 @@ def _unconfined(spec: SandboxSpec, private: Path) -> Command:
 UNSANDBOXED = Rung(name="none (unsandboxed demo)", wrap=_unconfined)
 
 
-def select() -> Rung:
-    """Return the first rung that holds; blocking, some 100 ms."""
+def rungs() -> list[Rung]:
+    """Return the rungs of this system, the strongest first; whether they hold here is not known yet."""
     if sys.platform == "darwin":
-        rungs = [Rung(name="seatbelt", wrap=seatbelt.wrap, remedy=seatbelt.REMEDY)]
-    else:
-        rungs = [Rung(name="bubblewrap", wrap=bubblewrap.wrap, remedy=bubblewrap.REMEDY)]
+        return [Rung(name="seatbelt", wrap=seatbelt.wrap, remedy=seatbelt.REMEDY)]
+    return [
+        Rung(name="bubblewrap", wrap=bubblewrap.wrap, remedy=bubblewrap.REMEDY),
+        Rung(name="landlock", wrap=landlock.wrap, remedy=landlock.REMEDY, conceded=landlock.CONCEDED),
+    ]
+
+
+def select() -> Rung:
+    """Return the first rung that holds; blocking, some 200 ms."""
+    groups = cgroups.find()
+    if groups is not None:
+        cgroups.sweep(groups)
     troubles: list[str] = []
-    for rung in rungs:
-        trouble = asyncio.run(_trouble(rung))
-        if not trouble:
-            return Rung(name=rung.name, wrap=rung.wrap)
-        troubles.append(f"{rung.name}: {trouble}; {rung.remedy}")
+    for rung in rungs():
+        found = asyncio.run(trouble(rung))
+        if not found:
+            return replace(rung, remedy="", groups=groups, limits_by=_limits_by(rung, groups))
+        troubles.append(f"{rung.name}: {found}; {rung.remedy}")
     return Rung(name="", wrap=_refuse, remedy="; ".join(troubles))
+
+
+async def trouble(rung: Rung) -> str:
+    """Return why a rung does not hold, or nothing."""
+    try:
+        found = await selftest.attempt(rung, quick=True)
+    except OSError as error:
+        return f"{error.strerror or error}"
+    except ValueError as error:
+        return str(error)
+    open_ = selftest.holes(found, rung.conceded)
+    return f"it does not hold: {', '.join(one.name for one in open_)}" if open_ else ""
+
+
+def _limits_by(rung: Rung, groups: Hierarchy | None) -> str:
+    """Return what holds a command to its limits at once; time and output are always the watchdog's."""
+    if groups is not None:
+        return f"control group (version {groups.version})"
+    root = os.geteuid() == 0  # nobody counts root's processes; Landlock runs them as another user then
+    counted = {"bubblewrap": not root, "landlock": root}.get(rung.name, False)
+    return "processes by the user id, memory by the watchdog" if counted else "watchdog"
 
 
 def _refuse(spec: SandboxSpec, private: Path) -> Command:
     del spec, private
     raise NoSandbox("no sandbox works on this machine, so nothing was run; `tandem doctor` names what to install")
-
-
-async def _trouble(rung: Rung) -> str:
-    """Return why a rung does not hold, or nothing."""
-    from worker.sandbox.runner import run
-
-    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
-        with tempfile.TemporaryDirectory(prefix="tandem-probe-") as name:
-            folder = Path(name)
-            (folder / "tree").mkdir()
-            secret = folder / "secret"
-            secret.write_text("a file of this user")
-            spec = SandboxSpec(
-                argv=(base_python(), "-I", "-S", "-c", _PROBE, str(secret), str(port)),
-                cwd="/tree",
-                mounts=(Mount(source=folder / "tree", target="/tree", writable=True),),
-                limits=Limits(wall_s=20),
-            )
-            try:
-                result = await run(rung, spec, {"TANDEM_PROBE": "1"})
-            except OSError as error:
-                return f"{error.strerror or error}"
-    finally:
-        server.close()
-    said = result.output.strip().splitlines()
-    return "" if said[-1:] == ["closed"] else (said[-1] if said else f"it ended with status {result.exit_code}")

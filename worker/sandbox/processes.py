@@ -43,11 +43,11 @@ def alive(seen: Iterable[One]) -> list[One]:
     return [one for one in _all() if (one.pid, one.started) in wanted and not one.zombie]
 
 
-def kill(ones: Iterable[One]) -> None:
+def kill(pids: Iterable[int]) -> None:
     """Kill processes that were seen a moment ago."""
-    for one in ones:
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(one.pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
 
 
 def _all() -> Iterator[One]:

@@ -1,8 +1,8 @@
 """Run one confined command to its end, whatever that takes: time, memory, processes and output are all bounded.
 
-The limits hold for the whole tree of processes and whoever started it: a watchdog counts and weighs the tree ten times a
-second, because `RLIMIT_NPROC` does not bind root and `RLIMIT_AS` breaks runtimes that reserve address space. Past a limit
-everything is killed at once.
+The limits hold for the whole tree of processes and whoever started it. Where a control group can be made the kernel
+itself refuses what is too much. Elsewhere a watchdog counts and weighs the tree ten times a second, because `RLIMIT_NPROC`
+does not bind root and `RLIMIT_AS` breaks runtimes that reserve address space. Past a limit everything is killed at once.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tandem.types import Limits
+from worker.sandbox.cgroups import Group
 from worker.sandbox.confined import Breach, Confined
 from worker.sandbox.output import OnOutput, Output
-from worker.sandbox.spec import Command, SandboxSpec
+from worker.sandbox.spec import Command, Lines, SandboxSpec, working_folder
 
 if TYPE_CHECKING:
     from worker.sandbox.ladder import Rung
@@ -35,15 +37,8 @@ class SandboxResult:
     duration_s: float
 
 
-async def run(
-    rung: Rung,
-    spec: SandboxSpec,
-    launcher_env: Mapping[str, str] | None = None,
-    on_output: OnOutput | None = None,
-) -> SandboxResult:
+async def run(rung: Rung, spec: SandboxSpec, on_output: OnOutput | None = None) -> SandboxResult:
     """Run `spec` on `rung` and return how it ended; nothing of it is left when this returns or is cancelled.
-
-    The launcher's environment is empty but for `launcher_env`, which only the self-test sets.
 
     Raises:
         NoSandbox: The rung is the one that refuses.
@@ -51,26 +46,28 @@ async def run(
     """
     started = time.monotonic()
     output = Output(spec.limits.output_bytes, on_output)
-    with tempfile.TemporaryDirectory(prefix="tandem-box-", ignore_cleanup_errors=True) as name:
-        private = Path(name)
-        command = rung.wrap(spec, private)
-        with _descriptors(command, private) as (argv, passed, info):
+    with (
+        tempfile.TemporaryDirectory(prefix="tandem-box-", ignore_cleanup_errors=True) as name,
+        _grouped(rung, spec.limits) as group,
+    ):
+        command = rung.wrap(spec, Path(name))
+        with _descriptors(command) as (argv, passed, lines):
             starting = asyncio.ensure_future(
                 asyncio.create_subprocess_exec(
                     *argv,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT,
-                    env=dict(launcher_env or {}),
-                    cwd=_folder(spec),
+                    env=dict(command.env),
+                    cwd=working_folder(spec),
                     start_new_session=True,
                     pass_fds=passed,
                 )
             )
             try:
-                confined = Confined(await asyncio.shield(starting), info)
+                confined = Confined(await asyncio.shield(starting), lines, group)
             except asyncio.CancelledError:  # a half-started process would be nobody's
-                await asyncio.shield(Confined(await starting, info).end())
+                await asyncio.shield(Confined(await starting, lines, group).end())
                 raise
         try:
             exit_code, breach = await confined.follow(spec, started, output)
@@ -84,32 +81,40 @@ async def run(
     )
 
 
-def _folder(spec: SandboxSpec) -> str:
-    """Return the working folder where there are no mounts: the tree's real path."""
-    for mount in spec.mounts:
-        if spec.cwd == mount.target or spec.cwd.startswith(f"{mount.target}/"):
-            return str(mount.source) + spec.cwd[len(mount.target) :]
-    return "/"
+@contextlib.contextmanager
+def _grouped(rung: Rung, limits: Limits) -> Generator[Group | None]:
+    """Yield a control group for one run; None where none can be made, and the watchdog is what holds."""
+    group = None
+    if rung.groups is not None:
+        with contextlib.suppress(OSError):
+            group = Group.made(rung.groups, limits)
+    try:
+        yield group
+    finally:
+        if group is not None:
+            with contextlib.suppress(OSError):  # it is swept at the next start
+                group.remove()
 
 
 @contextlib.contextmanager
-def _descriptors(command: Command, private: Path) -> Generator[tuple[tuple[str, ...], tuple[int, ...], int]]:
-    """Yield an argv, the descriptors it inherits, and the end that tells the first process inside (-1: none)."""
-    if not command.options:
-        yield command.argv, (), -1
-        return
-    file = private / "options"
-    file.touch(mode=0o600)
-    file.write_bytes(b"".join(os.fsencode(option) + b"\0" for option in command.options))
-    options = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    info, told = os.pipe()
-    program, *rest = command.argv
-    argv = (program, "--args", str(options), "--info-fd", str(told), "--", *rest)
-    try:
-        yield argv, (options, told), info
-    except (OSError, ValueError):  # nothing was started that could own it
-        os.close(info)
-        raise
-    finally:
-        os.close(options)
-        os.close(told)
+def _descriptors(command: Command) -> Generator[tuple[tuple[str, ...], tuple[int, ...], Lines]]:
+    """Yield an argv, the descriptors it inherits, and the worker's own ends, which whoever is started for takes over."""
+    with contextlib.ExitStack() as stack:
+        numbers: dict[str, int] = {}
+        for name, content in command.handed.items():
+            numbers[name] = os.memfd_create(name.strip("\0"))
+            stack.callback(os.close, numbers[name])
+            os.write(numbers[name], content)
+            os.lseek(numbers[name], 0, os.SEEK_SET)
+        own: dict[str, int] = {}
+        for name in (name for name in (command.INFO, command.GATE) if name in command.argv):
+            read, write = os.pipe()
+            own[name], numbers[name] = (read, write) if name == command.INFO else (write, read)
+            stack.callback(os.close, numbers[name])
+        argv = tuple(str(numbers[part]) if part in numbers else part for part in command.argv)
+        try:
+            yield argv, tuple(numbers.values()), Lines(info=own.get(command.INFO, -1), gate=own.get(command.GATE, -1))
+        except (OSError, ValueError):  # nothing was started that could own them
+            for number in own.values():
+                os.close(number)
+            raise

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from tandem.types import Limits
 
@@ -41,12 +42,36 @@ class SandboxSpec:
 class Command:
     """What a rung makes of a specification: an argv that any user of the machine may read.
 
-    `options` are bubblewrap's own and reach it through a descriptor, because they hold the environment: a registry's
-    password must show in no list of processes, and this machine's paths not in `/proc/1/cmdline` inside.
+    What they may not, because it holds the environment with a registry's password, or tells this machine's paths inside, is
+    `handed` over through descriptors. In `argv` its name stands for the descriptor's number; `INFO` for one on which
+    bubblewrap tells the first process inside, and `GATE` for one on which a launcher waits for a byte before the command
+    runs, while it is put into its control group. No argument can be such a name: they hold a zero byte.
     """
 
+    OPTIONS: ClassVar = "\0options"
+    FILTER: ClassVar = "\0filter"
+    INFO: ClassVar = "\0info"
+    GATE: ClassVar = "\0gate"
+
     argv: tuple[str, ...]
-    options: tuple[str, ...] = ()
+    handed: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """The worker's ends of `INFO` and `GATE`; -1 where a launcher has none."""
+
+    info: int = -1
+    gate: int = -1
+
+
+def working_folder(spec: SandboxSpec) -> str:
+    """Return the working folder where there are no mounts: the tree's real path."""
+    for mount in spec.mounts:
+        if spec.cwd == mount.target or spec.cwd.startswith(f"{mount.target}/"):
+            return str(mount.source) + spec.cwd[len(mount.target) :]
+    return "/"
 
 
 def placed(text: str, spec: SandboxSpec) -> str:
