@@ -54,5 +54,7 @@ async function installed() {
 const { parseCLI, startVitest } = await installed();
 const { filter, options } = parseCLI(["vitest", ...argv]);
 const reporters = ["default", new Reporter()];
-const vitest = await startVitest("test", filter, { ...options, reporters, configLoader: "runner", watch: false });
+const server = { host: "127.0.0.1" }; // else vite looks up a name, and there may be nobody to ask
+const chosen = { ...options, reporters, configLoader: "runner", watch: false };
+const vitest = await startVitest("test", filter, chosen, { server });
 if (vitest === undefined || !vitest.shouldKeepServer()) await vitest?.exit();
