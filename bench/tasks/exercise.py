@@ -1,4 +1,4 @@
-"""One exercise of a pack, whatever layout its folder had. Values only."""
+"""One exercise of a pack, whatever layout its folder had, or why it is none that runs here. Values only."""
 
 from __future__ import annotations
 
@@ -25,3 +25,12 @@ class Exercise:
     command: tuple[str, ...]  # how the tests are run, from the top
     adapter: Adapter
     notes: tuple[str, ...] = field(default=())  # what was changed or left out on reading, for the report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRun:
+    """An exercise that is in the pack and is not run, and why; it is listed, never left out silently."""
+
+    name: str
+    language: str
+    reason: str

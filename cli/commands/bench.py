@@ -1,4 +1,7 @@
-"""`tandem bench`: what Tandem itself costs, apart from models and tests. The measuring is the bench room's."""
+"""`tandem bench`: what Tandem itself costs, apart from models and tests, and what it makes of a pack of exercises.
+
+The measuring is the bench room's.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,52 @@ _BELONGS = {  # options that mean something for one bench alone
     "sample": "soak",
     "plot": "soak",
 }
+_MEASURES = {
+    "dispatch": "What a call to a model costs over the wire.",
+    "run": "What a whole rehearsed run costs.",
+    "check": "What the judge costs over the bare test command: sandbox, controls, twins.",
+    "resume": "How soon an interrupted run goes on after a start.",
+    "soak": "What router and worker hold over many runs, and whether it grows.",
+    "craft": "What is made of malformed tool calls, near-miss edits and loops.",
+    "map": "How often files that real commits changed stand among the map's first 20.",
+}
+_TASKS = "Have a folder of real exercises done, and say what was accepted."
+
+
+class _Benches(click.Group):
+    """One command for all that is measured, under each of its names, and the task packs beside it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_MEASURES, "tasks"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "tasks":
+            return importlib.import_module("cli.commands.tasks").tasks
+        return measure if cmd_name in _MEASURES else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([*_MEASURES.items(), ("tasks", _TASKS)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Leave all but the task packs to `measure`, the name with the rest: its options may stand before it."""
+        if args[0] == "tasks":
+            return super().resolve_command(ctx, args)
+        return "", measure, args
+
+
+@click.command(cls=_Benches, context_settings={"ignore_unknown_options": True})
+def bench() -> None:
+    """Measure what Tandem itself costs, or have it do a pack of exercises.
+
+    `tandem bench soak --help` lists the options of what is measured, `tandem bench tasks --help` those of packs.
+    """
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["dispatch", "run", "resume", "soak", "craft", "map"]))
+@click.argument("what", type=click.Choice(list(_MEASURES)))
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 @click.option("--transcripts", type=click.Path(), metavar="FILE", help="With craft: play calls that were exported.")
 @click.option("--repo", type=click.Path(exists=True), metavar="GITDIR", help="With map: whose history to take.")
@@ -41,10 +86,10 @@ _BELONGS = {  # options that mean something for one bench alone
 @click.option("--sample", type=click.IntRange(1), metavar="EVERY", help="With soak: runs between two samples.")
 @click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE.svg", help="With soak: draw the samples.")
 @click.option("--quick", is_flag=True, help="Fewer rounds: a look, not a figure to quote.")
-def bench(what: str, as_json: bool, quick: bool, **options: Any) -> None:
-    """Measure what a call to a model costs over the wire (dispatch), a whole rehearsed run (run), the craft or the map.
+def measure(what: str, as_json: bool, quick: bool, **options: Any) -> None:
+    """Measure what a call to a model costs over the wire (dispatch), a whole rehearsed run (run), the judge (check), …
 
-    Resume is how soon an interrupted run goes on after a start. Soak is what router and worker hold over many runs, and
+    Check is what the judge costs over the bare test command. Resume is how soon an interrupted run goes on after a start. Soak is what router and worker hold over many runs, and
     whether it grows. The craft is what is made of malformed tool calls, near-miss edits and loops. The map is how often
     the files that real commits changed stand among its first 20.
     """
@@ -83,14 +128,14 @@ def _map(repo: str | None, commits: int, as_json: bool) -> dict[str, Any]:
 def _resume(rounds: int | None, quick: bool) -> dict[str, Any]:
     resume = _module("resume")
     wanted = rounds or (resume.QUICK if quick else resume.ROUNDS)
-    with _progress(wanted, "interruptions") as tell:
+    with progress(wanted, "interruptions") as tell:
         return resume.run(wanted, tell=tell)
 
 
 def _soak(options: dict[str, Any], quick: bool) -> dict[str, Any]:
     soak = _module("soak")
     wanted = options["runs"] or (soak.QUICK if quick else soak.RUNS)
-    with _progress(wanted, "runs") as tell:
+    with progress(wanted, "runs") as tell:
         found = soak.run(wanted, options["checks"] or "noop", options["sample"], tell=tell)
     if options["plot"]:
         try:
@@ -101,10 +146,17 @@ def _soak(options: dict[str, Any], quick: bool) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _progress(total: int, noun: str) -> Generator[Callable[[int, str], None]]:
-    """Show on standard error how far it is: a bar at a terminal, a line each time elsewhere."""
+def progress(total: int, noun: str) -> Generator[Callable[..., None]]:
+    """Show on standard error how far it is: a bar at a terminal, a line each time elsewhere.
+
+    What it yields is told how many are done, the last of them in words, and how many there are, where that was not known.
+    """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda done, words: output.remark(f"{done} of {total} {noun}  {words}".rstrip())
+
+        def line(done: int, words: str, total: int | None = total) -> None:
+            output.remark(f"{done} of {total} {noun}  {words}".rstrip())
+
+        yield line
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -118,8 +170,12 @@ def _progress(total: int, noun: str) -> Generator[Callable[[int, str], None]]:
     )
     console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done, words: bar.update(task, completed=done, description=words, refresh=True)
+        task = bar.add_task("", total=total or None)
+
+        def draw(done: int, words: str, total: int | None = total) -> None:
+            bar.update(task, completed=done, total=total, description=words, refresh=True)
+
+        yield draw
 
 
 def _say(found: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any], int], list[str]] | None) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,31 @@ def test_a_script_that_is_missing_is_named(tmp_path: Path) -> None:
     missing: Any = tmp_path / "none.yaml"
     with pytest.raises(BadConfig, match=r"none\.yaml"):
         load(missing)
+
+
+def asked(persona: str, text: str) -> CompleteRequest:
+    return replace(question(persona, model="rehearsal/many"), messages=(Message(role="user", content=text),))
+
+
+def test_of_a_folder_the_script_plays_that_the_task_names(tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    backend = RehearsalBackend(load(folder), tokens_s=0, seed=0)
+
+    async def said(text: str) -> str:
+        parts = [part async for part in backend.complete(asked("coder", text), "many")]
+        assert isinstance(parts[-1], Reply)
+        return parts[-1].text
+
+    for name in ("one", "two"):  # written after the folder was given: a script is read when it is asked for
+        (folder / f"{name}.yaml").write_text(f"name: {name}\nreplies: [{{persona: coder, text: I am {name}}}]\n")
+        assert asyncio.run(said(f"Do it.\n\nRehearsal: {name}\nRehearsal: three")) == f"I am {name}"
+    assert [model.name for model in asyncio.run(backend.models())] == ["rehearsal/many", "rehearsal/random"]
+    for text, why in (
+        ("Do it.", "has no line 'Rehearsal: NAME'"),
+        ("Rehearsal: three", "cannot read the rehearsal script"),
+        ("Rehearsal: ../one", "has no line"),
+        ("not a line: Rehearsal: one", "has no line"),
+    ):
+        with pytest.raises(BadReply, match=why):
+            asyncio.run(said(text))

@@ -2,6 +2,9 @@
 
 A script is YAML: a `name`, and `replies` chosen by persona and turn. Product code, not a mock: for demos, for tests of
 everything around a model, and for trying a workflow out. `rehearsal/random` plays noise instead (`noise`).
+
+A folder may stand in a script's place: then each task names its script in a line of its own, `Rehearsal: NAME`, which is
+read from NAME.yaml when it is asked for. So one worker plays many, and a script may be written just before its task.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +21,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tandem.errors import BadConfig, BadReply, Unavailable, UnknownModel
-from tandem.types import Chunk, CompleteRequest, ModelInfo, Reply, ToolCall
+from tandem.types import Chunk, CompleteRequest, Message, ModelInfo, Reply, ToolCall
 from worker.backends import noise
 from worker.backends.base import clean
 
 RANDOM = "random"
 _BURST_CHARS = 2000  # of one piece where no pace is set
+_NAME = r"[a-z0-9][a-z0-9._-]*"
+_CALLED_FOR = re.compile(rf"^Rehearsal: ({_NAME})$", re.MULTILINE)
 
 
 class _Call(BaseModel):
@@ -50,7 +55,7 @@ class Script(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    name: str = Field(pattern=rf"^{_NAME}$")
     replies: list[_Entry]
 
     def line(self, persona: str, turn: int) -> _Entry:
@@ -65,12 +70,38 @@ class Script(BaseModel):
         return max(known, key=lambda entry: entry.turn)
 
 
-def load(path: Path) -> Script:
-    """Return the script in a file.
+class Scripts:
+    """A folder of scripts; it is named like the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = folder.name
+        self._folder = folder
+
+    def called_for(self, messages: Sequence[Message]) -> Script:
+        """Return the script that the first of the messages' lines `Rehearsal: NAME` names; it reads a file.
+
+        Raises:
+            BadReply: No line does, or its script cannot be used.
+        """
+        found = next((match for said in messages if (match := _CALLED_FOR.search(said.content))), None)
+        if found is None:
+            raise BadReply(f"the task has no line 'Rehearsal: NAME', which names one of the scripts in {self._folder}")
+        try:
+            return _read(self._folder / f"{found[1]}.yaml")
+        except BadConfig as error:
+            raise BadReply(error.message) from error
+
+
+def load(path: Path) -> Script | Scripts:
+    """Return the script in a file, or all those of a folder, which are read as they are asked for.
 
     Raises:
         BadConfig: It cannot be read or does not fit; the message names the file and the entry.
     """
+    return Scripts(path) if path.is_dir() else _read(path)
+
+
+def _read(path: Path) -> Script:
     try:
         return Script.model_validate(yaml.safe_load(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -87,7 +118,7 @@ class RehearsalBackend:
     name = "rehearsal"
     rehearsal = True
 
-    def __init__(self, script: Script, *, tokens_s: float, seed: int) -> None:
+    def __init__(self, script: Script | Scripts, *, tokens_s: float, seed: int) -> None:
         self._script = script
         self._tokens_s = tokens_s
         self._seed = seed
@@ -106,13 +137,13 @@ class RehearsalBackend:
 
         Raises:
             UnknownModel: It is neither the script nor `random`.
-            BadReply: The script has nothing for this persona.
+            BadReply: The script has nothing for this persona, or the task names none that is there.
         """
         started = time.monotonic()
         if model == RANDOM:
             text, calls, cut = noise.reply(request, self._seed), (), False
         elif model == self._script.name:
-            entry = self._script.line(request.persona, request.turn)
+            entry = (await self._called_for(request)).line(request.persona, request.turn)
             if entry.delay_s:
                 await asyncio.sleep(entry.delay_s)
             await self._fault(entry.fault)
@@ -138,6 +169,11 @@ class RehearsalBackend:
             first_token_ms=first_ms,
             total_ms=(time.monotonic() - started) * 1000,
         )
+
+    async def _called_for(self, request: CompleteRequest) -> Script:
+        if isinstance(self._script, Script):
+            return self._script
+        return await asyncio.to_thread(self._script.called_for, request.messages)
 
     @staticmethod
     async def _fault(fault: str) -> None:

@@ -40,14 +40,14 @@ class Reporter:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config, items):
-        """Keep what is selected, file by file in the order asked for, shuffled within each."""
+        """Keep what is selected, file by file in the order asked for, turned about within each."""
         if self.wish.only:
             placed = [(self.wish.place(os.path.relpath(item.path)), item) for item in items]
             config.hook.pytest_deselected(items=[item for place, item in placed if place < 0])
             items[:] = [item for place, item in sorted(placed, key=lambda pair: pair[0]) if place >= 0]
         if self.wish.random:
-            keys = {item: (self.wish.place(os.path.relpath(item.path)), self.wish.random.random()) for item in items}
-            items.sort(key=keys.__getitem__)
+            places = {item: self.wish.place(os.path.relpath(item.path)) for item in items}
+            items[:] = sorted(self.wish.turned(items), key=places.__getitem__)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item, call):

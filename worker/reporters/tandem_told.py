@@ -24,6 +24,17 @@ class Wish:
         self.seed = int(seeds[0]) if seeds else None
         self.random = random.Random(self.seed) if seeds else None  # noqa: S311 - an order, no secret
 
+    def turned(self, items):
+        """Return items in an order of which no three stand as before: backwards, begun at a random place.
+
+        Without a seed, as they are.
+        """
+        if self.random is None:
+            return list(items)
+        items = list(items)[::-1]
+        cut = self.random.randrange(len(items)) if len(items) > 2 else 0
+        return items[cut:] + items[:cut]
+
     def place(self, file):
         """Return where a file stands among those that are wanted, or -1 where it is not; 0 where all are."""
         if not self.only:

@@ -106,23 +106,19 @@ def _flat(suite):
 
 
 class _Runner(unittest.TextTestRunner):
-    """Runs what is selected, file by file in the order asked for, shuffled within each, class by class."""
+    """Runs what is selected, file by file in the order asked for, turned about within each, class by class."""
 
     wish = None
 
     def run(self, test):
         if not (self.wish.only or self.wish.random):
             return super().run(test)
-        shuffled = self.wish.random or ours.random.Random(0)
-        classes = {}
-        keys = []
-        for number, one in enumerate(_flat(test)):
-            place = self.wish.place(_file(one, one.id()))
-            if place >= 0:
-                group = classes.setdefault(type(one), shuffled.random())
-                keys.append((place, group, shuffled.random() if self.wish.random else number, number, one))
-        keys.sort(key=lambda key: key[:4])
-        return super().run(unittest.TestSuite(key[-1] for key in keys))
+        placed = [(self.wish.place(_file(one, one.id())), one) for one in self.wish.turned(_flat(test))]
+        chosen = [(place, type(one), one) for place, one in placed if place >= 0]
+        groups = list(dict.fromkeys((place, group) for place, group, _ in chosen))  # a class is set up once
+        groups.sort(key=lambda group: group[0])
+        ordered = (one for group in groups for place, kind, one in chosen if (place, kind) == group)
+        return super().run(unittest.TestSuite(ordered))
 
 
 def main():

@@ -1,0 +1,7 @@
+export function parse(text) {
+  throw new Error("to be written");
+}
+
+export function stringify(object) {
+  throw new Error("to be written");
+}

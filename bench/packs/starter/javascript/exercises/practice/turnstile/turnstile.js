@@ -1,0 +1,9 @@
+export class Turnstile {
+  handle(event) {
+    throw new Error("to be written");
+  }
+
+  report() {
+    throw new Error("to be written");
+  }
+}
