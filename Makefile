@@ -7,6 +7,7 @@ PY := .venv/bin/python
 SETUP := .venv/.setup-done
 DEV := .venv/.dev-done
 MODELS := .venv/.models-done
+TOOLCHAINS := .venv/.toolchains-done
 GENERATE = $(PY) -m grpc_tools.protoc -I proto --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) \
 	--plugin=protoc-gen-mypy_grpc=.venv/bin/protoc-gen-mypy_grpc --mypy_grpc_out=$(1) proto/tandem/v1/worker.proto
 
@@ -20,7 +21,7 @@ help: ## show this list
 ifneq ($(shell cat $(SETUP) 2>/dev/null),$(CURDIR))
 $(SETUP): FORCE
 endif
-$(SETUP): pyproject.toml constraints.txt deploy/setup.sh
+$(SETUP): pyproject.toml constraints.txt deploy/setup.sh deploy/system.sh
 	@PYTHON="$(PYTHON)" sh deploy/setup.sh guard,test
 	@pwd > $@
 
@@ -35,13 +36,17 @@ $(MODELS): $(SETUP) deploy/models.sh
 setup: $(SETUP) ## make .venv with everything Tandem needs (PYTHON=... chooses the interpreter)
 	@echo "tandem: .venv is ready; make help lists what can be done"
 
+$(TOOLCHAINS): $(SETUP) deploy/toolchains.sh deploy/system.sh
+	@sh deploy/toolchains.sh
+	@pwd > $@
+
 demo: $(SETUP) ## watch the team work: no network, no model, under a minute
 	@$(PY) -m tandem cli demo
 
-test: $(SETUP) $(MODELS) ## run every test once, in two processes
+test: $(SETUP) $(MODELS) $(TOOLCHAINS) ## run every test once, in two processes
 	@$(PY) -m pytest -q -m "not soak" -n 2 --dist loadfile
 
-soak: $(SETUP) $(MODELS) ## run the tests with full counts, for figures that are quoted
+soak: $(SETUP) $(MODELS) $(TOOLCHAINS) ## run the tests with full counts, for figures that are quoted
 	@TANDEM_SOAK=1 $(PY) -m pytest -q -m "soak or not soak" --timeout 3600
 
 check: format lint types imports fresh test ## everything a change must pass

@@ -44,25 +44,6 @@ quietly() { # what pip says goes to a log; its end is shown where it fails
     fi
 }
 
-system_package() { # $1: what is missing, $2: the package, $3: what for
-    if command -v "$1" >/dev/null; then return; fi
-    if command -v brew >/dev/null; then how="brew install $2"
-    elif command -v apt-get >/dev/null; then how="apt-get install -y $2"
-    elif command -v dnf >/dev/null; then how="dnf install -y $2"
-    elif command -v pacman >/dev/null; then how="pacman -S --noconfirm $2"
-    else say "$1 is missing ($3); install $2"; return; fi
-    may=
-    if [ "${how%% *}" = brew ]; then may=yes
-    elif [ "$(id -u)" = 0 ]; then may=yes
-    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then may=yes how="sudo -n $how"
-    else how="sudo $how"; fi
-    if [ -n "$may" ] && [ "${SYSTEM:-yes}" != no ]; then
-        say "installing $2 ($3) ..."
-        if DEBIAN_FRONTEND=noninteractive $how >> .venv/setup.log 2>&1 </dev/null && command -v "$1" >/dev/null; then return; fi
-    fi
-    say "$1 is missing ($3); Tandem goes on without it. To install it: $how"
-}
-
 python=$(find_python)
 [ -n "$python" ] || no_python
 began=$(date +%s)
@@ -77,6 +58,7 @@ quietly .venv/bin/python -m pip install -c constraints.txt --no-build-isolation 
 # Without its declared dependencies: those bring litellm and 140 MB that no rule of ours uses (docs/decisions.md).
 quietly .venv/bin/python -m pip install -c constraints.txt --no-deps guardrails-ai
 
+. deploy/system.sh
 if [ "$(uname)" = Linux ]; then system_package bwrap bubblewrap "the strongest sandbox for running tests"; fi
 system_package node "$(command -v brew >/dev/null && echo node || echo nodejs)" "for tasks in JavaScript"
 command -v git >/dev/null || say "git is missing; Tandem cannot work without it"

@@ -32,6 +32,9 @@ Read = Callable[[str], str | None]
 _TEST_FILES_READ = 200  # enough to tell a framework
 _COMMAND_MAX = 2000  # characters
 _SHELL = re.compile(r"[|&;<>()`\n]|\$[\w({]")
+_SETTING = re.compile(r"[A-Za-z_]\w*=")
+_WITH_SETTINGS = ("jest", "vitest", "go", "cargo")
+_LOOKING_UP = ("npx", "bunx", "yarn", "pnpm", "npm", "exec", "dlx", "cross-env")  # they find a tool and call it
 _NO_TEST = re.compile(r"no test specified", re.IGNORECASE)  # what `npm init` writes
 
 
@@ -74,10 +77,24 @@ def adapter_for(command: Sequence[str]) -> Adapter:
     if program in ("pytest", "py.test"):
         return "pytest"
     if program == "node":
-        return "node" if "--test" in rest else "plain"
+        return "node" if "--test" in rest else _web_tool(rest)
+    if program == "env":
+        inner = adapter_for([part for part in rest if not _SETTING.match(part)])
+        return inner if inner in _WITH_SETTINGS else "plain"
+    if program in ("go", "cargo"):
+        return program if rest[:1] == ["test"] or (program == "cargo" and rest[:1] == ["t"]) else "plain"
     if re.fullmatch(r"python(3(\.\d+)?)?", program):
         return _python_module(rest)
-    return "plain"
+    return _web_tool([program, *rest])
+
+
+def _web_tool(words: Sequence[str]) -> Adapter:
+    """Return jest or vitest where that is what is called, also by way of `npx` and its kind, or of Node with flags."""
+    called = [PurePosixPath(word).name for word in words if not word.startswith("-") and not _SETTING.match(word)]
+    while called and called[0] in _LOOKING_UP:
+        del called[0]
+    first = called[0].removesuffix(".js").removesuffix(".mjs") if called else ""
+    return "jest" if first == "jest" else "vitest" if first == "vitest" else "plain"
 
 
 def _python_module(rest: Sequence[str]) -> Adapter:
@@ -168,30 +185,46 @@ def _pytest_why(files: Sequence[str], read: Read) -> str:
 def _node(files: Sequence[str], read: Read) -> CheckPlan | None:
     if "package.json" not in files:
         return None
-    script = _test_script(read("package.json") or "")
-    if not script:
+    scripts = _scripts(read("package.json") or "")
+    script = scripts.get("test", "")
+    if not script or _NO_TEST.search(script):
         return CheckPlan(command=("node", "--test"), adapter="node", why="package.json without a test script")
     argv = _without_patterns(_simple_argv(script))
-    if argv and argv[0] == "node" and "--test" in argv:
+    adapter = adapter_for(argv)
+    if adapter in ("jest", "vitest") and not scripts.keys() & {"pretest", "posttest"}:
+        return CheckPlan(command=_looked_up(argv), adapter=adapter, why="scripts.test in package.json")
+    if adapter == "jest":
+        return CheckPlan(
+            command=("npm", "test"), adapter="jest", why="scripts.test in package.json, with one around it"
+        )
+    if adapter == "node":
         return CheckPlan(command=argv, adapter="node", why="scripts.test in package.json")
     return CheckPlan(command=("npm", "test"), adapter="plain", why=f"scripts.test in package.json: {script[:80]}")
 
 
-def _test_script(text: str) -> str:
+def _scripts(text: str) -> dict[str, str]:
+    """Return the scripts of a package.json by name; one that makes no sense has none."""
     try:
         package: Any = json.loads(text)
     except (ValueError, RecursionError):
-        return ""
+        return {}
     scripts = cast("dict[str, Any]", package).get("scripts") if isinstance(package, dict) else None
-    script = cast("dict[str, Any]", scripts).get("test") if isinstance(scripts, dict) else None
-    return script.strip() if isinstance(script, str) and not _NO_TEST.search(script) else ""
+    found = cast("dict[str, Any]", scripts) if isinstance(scripts, dict) else {}
+    return {name: script.strip() for name, script in found.items() if isinstance(script, str)}
 
 
 def _simple_argv(script: str) -> tuple[str, ...]:
+    """Return the argv of a script that needs no shell, its settings behind `env`; () for any other."""
+    set_first = re.match(r"(?:[A-Za-z_]\w*=\S*\s+)+", script)
     try:
-        return parse_command(script)
+        return parse_command(f"env {script}" if set_first else script)
     except BadInput:
         return ()
+
+
+def _looked_up(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a script's command as a person would give it: outside of a script, `npx` finds the project's tools."""
+    return ("npx", *argv) if argv[0] in ("jest", "vitest") else argv
 
 
 def _without_patterns(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -206,9 +239,9 @@ def _without_patterns(argv: tuple[str, ...]) -> tuple[str, ...]:
 
 def _others(files: Sequence[str], read: Read) -> CheckPlan | None:
     if "go.mod" in files:
-        return CheckPlan(command=("go", "test", "./..."), adapter="plain", why="go.mod")
+        return CheckPlan(command=("go", "test", "./..."), adapter="go", why="go.mod")
     if "Cargo.toml" in files:
-        return CheckPlan(command=("cargo", "test"), adapter="plain", why="Cargo.toml")
+        return CheckPlan(command=("cargo", "test"), adapter="cargo", why="Cargo.toml")
     for name in ("GNUmakefile", "makefile", "Makefile"):
         if re.search(r"^test\s*:(?!=)", read(name) or "", re.MULTILINE):
             return CheckPlan(command=("make", "test"), adapter="plain", why=f"target test in {name}")

@@ -61,8 +61,25 @@ def is_test_file(path: str, adapter: Adapter) -> bool:
             return bool(re.fullmatch(r"test.*\.py", name))
         case "node":
             return _is_web_test(name, folders, _NODE_SUFFIXES)
-        case _:
+        case "jest":
+            return _is_spec(name) or ("__tests__" in folders and _is_source(name))
+        case "vitest":
+            return _is_spec(name)
+        case "go":
+            return name.endswith("_test.go") and not name.startswith(("_", "."))
+        case "cargo":  # with the modules that tests share; tests in src/ are part of what is tested
+            return name.endswith(".rs") and "tests" in folders and "src" not in folders
+        case "plain":
             return _is_any_test(name, folders)
+
+
+def _is_source(name: str) -> bool:
+    return name.endswith(WEB_SUFFIXES) and not name.endswith((".d.ts", ".d.mts", ".d.cts"))
+
+
+def _is_spec(name: str) -> bool:
+    """Return whether a name is `x.test.js` or its kind, as jest and vitest find them."""
+    return _is_source(name) and bool(re.fullmatch(r"(?:.+\.)?(?:test|spec)\.[cm]?[jt]sx?", name))
 
 
 def _is_web_test(name: str, folders: set[str], suffixes: tuple[str, ...]) -> bool:

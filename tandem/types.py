@@ -250,7 +250,7 @@ class Environment:
     """What Prepare made. `key` is empty where nothing was needed; `files` are those it was made from."""
 
     key: str = ""
-    kind: Literal["none", "python", "node"] = "none"
+    kind: Literal["none", "python", "node", "go"] = "none"
     ready: bool = True
     files: tuple[str, ...] = ()
     built_s: float = 0.0

@@ -32,7 +32,7 @@ from worker.adapters.python import is_python
 from worker.fence import Fence
 from worker.requirements import Needs, candidates, included, needs
 from worker.sandbox.spec import ENV, HOME, TREE, Mount, SandboxSpec
-from worker.sandbox.toolchains import base_python, node_program, toolchain_bins
+from worker.sandbox.toolchains import base_python, go_version, node_program, toolchain_bins
 from worker.workspace import scratch
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,8 @@ _FILES_MAX = 100  # requirement files that are read
 _BUILD = Limits(memory_bytes=8 << 30, processes=512, output_bytes=64 << 20)
 _BUILD_HOME = "/build-home"  # on disk: wheels may be larger than the memory a sandbox's HOME is made of
 _LAYOUT = 2  # part of every key; a change to how environments are built makes all of them anew
-Kind = Literal["none", "python", "node"]
+Kind = Literal["none", "python", "node", "go"]
+_TOOLS: dict[Kind, str] = {"python": "pip", "node": "npm", "go": "go"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ class Environments:
         key = _key(wanted)
         if (self._folder / key / MARK).exists():
             return Environment(key=key, kind=wanted.kind, files=wanted.named)
-        if not request.allow_network:
+        if not (request.allow_network or wanted.offline):
             return Environment(key=key, kind=wanted.kind, files=wanted.named, ready=False)
         async with self._locks[key]:
             if (self._folder / key / MARK).exists():
@@ -149,12 +150,12 @@ class Environments:
             ),
             limits=replace(_BUILD, wall_s=wall_s),
             env={**_base_env(_path()), **allowed.env, **home},
-            network=True,
+            network=not wanted.offline,
         )
-        tool = "pip" if wanted.kind == "python" else "npm"
-        result = await sandbox.run(self._rung, spec, on_output=installers.spoken(tool, on_progress))
+        on_output = installers.spoken(_TOOLS[wanted.kind], on_progress)
+        result = await sandbox.run(self._rung, spec, on_output=on_output)
         if result.exit_code != 0:
-            raise installers.trouble(result, ", ".join(wanted.named), wall_s)
+            raise installers.trouble(result, ", ".join(wanted.named) or wanted.kind, wall_s)
 
     def toolchain(self, key: str, tree: Path, folder: str = "") -> Toolchain:
         """Return what Check needs to run the tests in a tree's `folder` with an environment; `key` is empty for none.
@@ -173,6 +174,9 @@ class Environments:
         if kind == "node":
             mounts = _modules(built, tree, folder)
             return Toolchain(mounts=mounts, env=_base_env(_path()), python=base_python())
+        if kind == "go":
+            env = _base_env(_path()) | {"GOCACHE": f"{ENV}/build", "GOMODCACHE": f"{ENV}/mod"}
+            return Toolchain(mounts=(Mount(source=built, target=ENV),), env=env, python=base_python())
         env = _base_env(_path(f"{ENV}/bin")) | {"VIRTUAL_ENV": ENV} | _source(tree, folder)
         return Toolchain(mounts=(Mount(source=built, target=ENV),), env=env, python=f"{ENV}/bin/python")
 
@@ -193,6 +197,7 @@ def _key(wanted: Needs) -> str:
     about = [_LAYOUT, wanted.kind, sorted(wanted.files.items()), wanted.install, wanted.packages]
     about += [platform.system(), platform.machine(), base_python(), platform.python_version()]
     about += [str(node_program())] if wanted.kind == "node" else []
+    about += [go_version()] if wanted.kind == "go" else []
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
 
 

@@ -1,4 +1,4 @@
-"""What the installers are told, and what their end means: the words of pip and npm, and nobody else's."""
+"""What the installers are told, and what their end means: the words of pip, npm and go, and nobody else's."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from tandem.disk import is_full
 from tandem.errors import BadInput, DeadlineExceeded, DiskFull, ResourceExhausted, TandemError, Unavailable
 from tandem.ports import OnProgress
 from worker import sandbox
-from worker.requirements import Needs
+from worker.requirements import WARM, Needs
 from worker.sandbox.spec import ENV
-from worker.sandbox.toolchains import base_python, node_program
+from worker.sandbox.toolchains import base_python, go_root, node_program
 
 _PROGRESS_S = 0.5
 _NO_NETWORK = re.compile(
     r"name resolution|NewConnectionError|NameResolutionError|Connection refused|Network is unreachable|ENOTFOUND"
-    r"|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|ECONNRESET|ENETUNREACH|ConnectTimeout|ReadTimeout|CERTIFICATE_VERIFY_FAILED",
+    r"|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|ECONNRESET|ENETUNREACH|ConnectTimeout|ReadTimeout|CERTIFICATE_VERIFY_FAILED"
+    r"|no such host|i/o timeout",
     re.IGNORECASE,
 )
 _PIP = ("install", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "--progress-bar", "off")
@@ -32,10 +33,20 @@ then pip() {{ {python} -m pip --python {env}/bin/python "$@"; }}
 else {python} -m venv {env}; pip() {{ {env}/bin/python -m pip "$@"; }}
 fi
 """
+_GO = f"""set -e
+export GOCACHE={ENV}/build GOMODCACHE={ENV}/mod GOFLAGS=-modcacherw GOTOOLCHAIN=local
+mkdir $GOCACHE $GOMODCACHE
+if [ -f /build/go.mod ]; then cd /build && go mod download; fi
+cd /build/{WARM} && go test ./...
+"""
 
 
 def script(wanted: Needs) -> str:
     """Return the shell lines that install: every word is quoted, nothing is expanded but what stands here."""
+    if wanted.kind == "go":
+        if not go_root():
+            raise Unavailable("go is not installed on this worker; install it (apt install golang-go, brew install go)")
+        return _GO
     if wanted.kind == "node":
         verb = ("ci",) if "package-lock.json" in wanted.files else ("install", "--no-package-lock")
         if not node_program():

@@ -24,7 +24,7 @@ _NPM_KEYS = r"(?:[\w@./:-]*registry|cafile|ca|strict[-_]ssl|(?:https?[-_])?proxy
 _NPM = re.compile(rf"npm_config_{_NPM_KEYS}", re.IGNORECASE)
 _NPM_LINE = re.compile(rf"\s*{_NPM_KEYS}\s*=", re.IGNORECASE)
 _OTHER = re.compile(
-    r"SSL_CERT_(?:FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NODE_EXTRA_CA_CERTS|(?:https?|all|no)_proxy",
+    r"GO(?:PROXY|PRIVATE|NOPROXY|SUMDB|NOSUMDB|INSECURE)|SSL_CERT_(?:FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NODE_EXTRA_CA_CERTS|(?:https?|all|no)_proxy",
     re.IGNORECASE,
 )
 _PLACES = ("find-links", "index-url", "extra-index-url", "cert", "client-cert")  # pip's keys that may name a folder

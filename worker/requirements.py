@@ -24,18 +24,32 @@ _ITSELF = re.compile(r"^\s*(?:(?:-e|--editable)\s*=?\s*)?(?:\.|file:|/)")
 _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)\s*=?\s*([^\s#]+)", re.MULTILINE)
 _EXTRAS = re.compile(r"([\w.-]+)\s*\[([\w\s,.-]+)\]")
 _DEPTH = 8  # groups that include groups
+_VENDORED = "vendor/modules.txt"  # Go's own list of what the repository brings along
 DEPENDENCIES = "pyproject-dependencies.txt"
+# From Go 1.20 on the standard library comes as source, and compiling it takes each check tens of seconds unless it is
+# done once: what most tests use is compiled by testing a file that imports it.
+WARM = "warm"
+_GO_PACKAGES = (
+    *("bufio", "bytes", "context", "encoding/json", "errors", "fmt", "io", "math", "math/big", "math/rand", "net/http"),
+    *("net/http/httptest", "os", "path/filepath", "reflect", "regexp", "sort", "strconv", "strings", "sync", "testing"),
+    *("testing/quick", "time", "unicode"),
+)
+_WARMING = {
+    f"{WARM}/go.mod": "module warm\n",
+    f"{WARM}/warm_test.go": "".join(("package warm\n", *(f'import _ "{name}"\n' for name in _GO_PACKAGES))),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What has to be installed: `files` by name as the installer shall see them, `install` those it is pointed at."""
 
-    kind: Literal["none", "python", "node"]
+    kind: Literal["none", "python", "node", "go"]
     files: Mapping[str, str]
     install: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     named: tuple[str, ...] = ()  # the repository's own files, for the question to the lead
+    offline: bool = False  # nothing is fetched, so nobody is asked
 
 
 NOTHING = Needs(kind="none", files={})
@@ -43,7 +57,7 @@ NOTHING = Needs(kind="none", files={})
 
 def candidates(paths: list[str]) -> list[str]:
     """Return the paths whose text is needed to tell what the tests need."""
-    exact = ("pyproject.toml", "package.json", "package-lock.json")
+    exact = ("pyproject.toml", "package.json", "package-lock.json", "go.mod", "go.sum", _VENDORED)
     return [path for path in paths if path in exact or _REQUIREMENTS.fullmatch(path)]
 
 
@@ -62,8 +76,12 @@ def included(texts: Mapping[str, str]) -> list[str]:
 
 def needs(texts: Mapping[str, str], adapter: Adapter) -> Needs:
     """Return what a tree needs for tests of this kind."""
-    if adapter == "node" or (adapter == "plain" and "package.json" in texts):
+    if adapter in ("node", "jest", "vitest") or (adapter == "plain" and "package.json" in texts):
         return _node(texts)
+    if adapter == "go":
+        return _go(texts)
+    if adapter == "cargo":  # crates come from the repository itself (vendor/, path) or not at all
+        return NOTHING
     return _python(texts, adapter)
 
 
@@ -154,3 +172,11 @@ def _node(texts: Mapping[str, str]) -> Needs:
         return NOTHING
     files = {"package.json": package} | ({"package-lock.json": lock} if lock else {})
     return Needs(kind="node", files=files, named=("package-lock.json" if lock else "package.json",))
+
+
+def _go(texts: Mapping[str, str]) -> Needs:
+    """Return what Go needs: its own packages compiled, which no network takes part in, and the modules it requires."""
+    if _VENDORED in texts or not re.search(r"(?m)^\s*require\b", texts.get("go.mod", "")):
+        return Needs(kind="go", files=_WARMING, offline=True)
+    files = {name: texts[name] for name in ("go.mod", "go.sum") if name in texts}
+    return Needs(kind="go", files=files | _WARMING, named=tuple(files))

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Mapping
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from tandem.detect import CheckPlan, adapter_for, detect_check, is_documentation, is_test_file, parse_command
 from tandem.errors import BadInput
 from tandem.language import detect_language
+from tandem.types import Adapter
 
 PYTEST = ("python", "-m", "pytest")
 UNITTEST = ("python", "-m", "unittest", "discover")
@@ -69,8 +71,18 @@ def test_other_python_is_unittest(files: dict[str, str], rest: tuple[str, ...]) 
         ("node --test tests/*.test.js", ("node", "--test"), "node"),
         ("node --test 'lib/**/*.spec.js'", ("npm", "test"), "plain"),
         ("node --test && echo done", ("npm", "test"), "plain"),
-        ("vitest run", ("npm", "test"), "plain"),
-        ("jest", ("npm", "test"), "plain"),
+        ("vitest run", ("npx", "vitest", "run"), "vitest"),
+        ("vitest", ("npx", "vitest"), "vitest"),
+        ("jest --coverage", ("npx", "jest", "--coverage"), "jest"),
+        ("A=1 jest", ("env", "A=1", "jest"), "jest"),
+        ("cross-env A=1 jest", ("cross-env", "A=1", "jest"), "jest"),
+        (
+            "node --no-warnings node_modules/jest/bin/jest.js",
+            ("node", "--no-warnings", "node_modules/jest/bin/jest.js"),
+            "jest",
+        ),
+        ("react-scripts test", ("npm", "test"), "plain"),
+        ("jest && echo done", ("npm", "test"), "plain"),
         ('echo "Error: no test specified" && exit 1', ("node", "--test"), "node"),
         (None, ("node", "--test"), "node"),
     ],
@@ -79,6 +91,14 @@ def test_package_json_says_how_javascript_is_tested(script: str | None, command:
     plan = found({"package.json": package(script), "index.js": ""})
     assert plan is not None
     assert (plan.command, plan.adapter) == (command, adapter)
+
+
+def test_what_runs_around_a_test_script_is_kept() -> None:
+    for tool, command, adapter in (("jest", "npm test", "jest"), ("vitest", "npm test", "plain")):
+        text = json.dumps({"scripts": {"pretest": "tsc", "test": tool}})
+        plan = found({"package.json": text, "index.js": ""})
+        assert plan is not None
+        assert (" ".join(plan.command), plan.adapter) == (command, adapter)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"scripts": 1}', '{"scripts": {"test": 1}}', "[" * 100_000])
@@ -90,23 +110,23 @@ def test_a_package_json_that_makes_no_sense_has_no_script(text: str) -> None:
 
 def test_the_language_with_more_files_goes_first() -> None:
     both = {"package.json": package("jest"), "a.js": "", "conftest.py": ""}
-    assert found(both).adapter == "plain"  # pyright: ignore[reportOptionalMemberAccess] - a None fails the test too
+    assert found(both).adapter == "jest"  # pyright: ignore[reportOptionalMemberAccess] - a None fails the test too
     more = {**both, "a.py": "", "b.py": ""}
     assert found(more).adapter == "pytest"  # pyright: ignore[reportOptionalMemberAccess] - as above
 
 
 @pytest.mark.parametrize(
-    ("files", "command"),
+    ("files", "command", "adapter"),
     [
-        ({"go.mod": "", "a.go": ""}, ("go", "test", "./...")),
-        ({"Cargo.toml": "", "src/lib.rs": ""}, ("cargo", "test")),
-        ({"Makefile": "all: x\n\ntest: all\n\tsh t.sh\n"}, ("make", "test")),
+        ({"go.mod": "", "a.go": ""}, ("go", "test", "./..."), "go"),
+        ({"Cargo.toml": "", "src/lib.rs": ""}, ("cargo", "test"), "cargo"),
+        ({"Makefile": "all: x\n\ntest: all\n\tsh t.sh\n"}, ("make", "test"), "plain"),
     ],
 )
-def test_other_tools_are_plain(files: dict[str, str], command: tuple[str, ...]) -> None:
+def test_other_tools_are_known_by_their_files(files: dict[str, str], command: tuple[str, ...], adapter: str) -> None:
     plan = found(files)
     assert plan is not None
-    assert (plan.command, plan.adapter) == (command, "plain")
+    assert (plan.command, plan.adapter) == (command, adapter)
 
 
 @pytest.mark.parametrize("files", [{}, {"README.md": ""}, {"Makefile": "test := 1\nall:\n"}, {"a.c": ""}])
@@ -174,7 +194,7 @@ def test_a_command_is_an_argv_or_refused(text: str) -> None:
     except BadInput:
         return
     assert argv[0]
-    assert adapter_for(argv) in ("pytest", "unittest", "node", "plain")
+    assert adapter_for(argv) in get_args(Adapter)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +209,19 @@ def test_a_command_is_an_argv_or_refused(text: str) -> None:
         ("node --test test", "node"),
         ("node test.js", "plain"),
         ("npm test", "plain"),
+        ("npx jest -i", "jest"),
+        ("node_modules/.bin/jest", "jest"),
+        ("yarn jest", "jest"),
+        ("env A=1 npx jest", "jest"),
+        ("env A=1 pytest", "plain"),
+        ("npx --no-install vitest run", "vitest"),
+        ("node node_modules/vitest/vitest.mjs", "vitest"),
+        ("npx eslint jest", "plain"),
+        ("go test ./...", "go"),
+        ("go vet", "plain"),
+        ("cargo test", "cargo"),
+        ("cargo t -p x", "cargo"),
+        ("cargo build", "plain"),
         ("coverage run -m pytest", "plain"),
     ],
 )
@@ -254,20 +287,27 @@ def test_what_a_program_reads_is_not(path: str) -> None:
         ("tests/helper.py", "plain"),
         ("conftest.py", ""),
         ("src/a.py", ""),
-        ("a.test.js", "node plain"),
+        ("a.test.js", "node jest vitest plain"),
         ("src/a-test.mjs", "node plain"),
         ("test/anything.js", "node plain"),
-        ("test.js", "node plain"),
+        ("test.js", "node jest vitest plain"),
         ("latest.js", ""),
-        ("a.spec.ts", "plain"),
+        ("a.spec.ts", "jest vitest plain"),
+        ("src/__tests__/a.jsx", "jest plain"),
+        ("src/__tests__/a.css", "plain"),
         ("types/test.d.ts", ""),
-        ("pkg/a_test.go", "plain"),
+        ("pkg/a_test.go", "go plain"),
+        ("pkg/_a_test.go", "plain"),
+        ("tests/shop.rs", "cargo plain"),
+        ("tests/common/mod.rs", "cargo plain"),
+        ("src/tests/unit.rs", "plain"),
+        ("src/lib.rs", ""),
         ("src/latest.py", ""),
         ("src/contest.py", ""),
     ],
 )
 def test_test_files_are_known_by_their_names(path: str, adapters: str) -> None:
-    kinds = [kind for kind in ("pytest", "unittest", "node", "plain") if is_test_file(path, kind)]
+    kinds = [kind for kind in get_args(Adapter) if is_test_file(path, kind)]
     assert kinds == adapters.split()
 
 

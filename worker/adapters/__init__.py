@@ -8,14 +8,19 @@ from __future__ import annotations
 from tandem.errors import BadInput
 from tandem.types import Adapter
 from worker.adapters.base import ALL, Framework, Plan, Selection, Twin
+from worker.adapters.cargo import CARGO
+from worker.adapters.go import GO
+from worker.adapters.jest import JEST
 from worker.adapters.node import NODE
 from worker.adapters.plain import PLAIN
 from worker.adapters.pytest import PYTEST
 from worker.adapters.unittest import UNITTEST
+from worker.adapters.vitest import VITEST
 
 __all__ = ["ALL", "FRAMEWORKS", "Framework", "Plan", "Selection", "Twin", "plan"]
 
-FRAMEWORKS: dict[Adapter, Framework] = {known.name: known for known in (PYTEST, UNITTEST, NODE, PLAIN)}
+_ALL = (PYTEST, UNITTEST, NODE, JEST, VITEST, GO, CARGO, PLAIN)
+FRAMEWORKS: dict[Adapter, Framework] = {known.name: known for known in _ALL}
 
 
 def plan(adapter: Adapter, command: tuple[str, ...], selection: Selection = ALL) -> Plan:

@@ -5,6 +5,8 @@
 // loads would do. Here such a file is no test at all; a file that fails as a whole is an error under its own path.
 import path from "node:path";
 
+import { cause as class_of } from "./tandem_told.cjs";
+
 const MESSAGE = 2000;
 const CHILDREN = "subtestsFailed"; // a suite that fails for nothing but what stands in it
 
@@ -36,6 +38,7 @@ export default async function* report(source) {
       outcome: failed ? (whole || suite ? "error" : "failed") : skipped ? "skipped" : "passed",
       file,
       message: failed ? message.slice(0, MESSAGE) : "",
+      cause: failed ? class_of(error?.cause, message) : "",
     }) + "\n";
   }
 }

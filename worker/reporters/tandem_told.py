@@ -21,7 +21,8 @@ class Wish:
         self.arguments = argv[at + 1 :]
         self.only = [part.split("=", 1)[1] for part in own if part.startswith("--only=")]
         seeds = [part.split("=", 1)[1] for part in own if part.startswith("--seed=")]
-        self.random = random.Random(int(seeds[0])) if seeds else None  # noqa: S311 - an order, no secret
+        self.seed = int(seeds[0]) if seeds else None
+        self.random = random.Random(self.seed) if seeds else None  # noqa: S311 - an order, no secret
 
     def turned(self, items):
         """Return items in an order of which no three stand as before: backwards, begun at a random place.
@@ -46,6 +47,13 @@ def open_the_tree():
     sys.dont_write_bytecode = True
     places = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     sys.path[:0] = list(dict.fromkeys(places))
+
+
+def entry(name, file, outcome, message="", cause=""):
+    """Return one test's entry; what passed or was skipped has nothing to say."""
+    bad = outcome in ("failed", "error")
+    message = message[:MESSAGE] if bad else ""
+    return {"id": name, "outcome": outcome, "file": file, "message": message, "cause": cause if bad else ""}
 
 
 def write(report, told):

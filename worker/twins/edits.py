@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 TEXT_BYTES_MAX = 1 << 20  # of one test file that is read; a larger one has no twin
+_ADDED_TO = 1e12  # past that, a float takes no notice of a thousand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,14 @@ def word(random: Random, length: int = 9) -> str:
 
 
 def other_number(value: float, random: Random) -> float:
-    """Return a number of the same kind that no tolerance takes for `value`."""
-    return (
-        value + random.randrange(1007, 1997) if isinstance(value, int) else value + random.randrange(1007, 1997) + 0.5
-    )
+    """Return a number of the same kind that is surely another, however large or small `value` is."""
+    more = random.randrange(1007, 1997)
+    if isinstance(value, int):
+        return value + more
+    return value + more + 0.5 if abs(value) < _ADDED_TO else value / 2
+
+
+def unmistakable(changed: Iterable[str], kept: Iterable[str]) -> tuple[str, ...]:
+    """Return the changed tests' names less those that a kept one ends with: a report knows a test by its end."""
+    others = tuple(kept)
+    return tuple(name for name in dict.fromkeys(changed) if not any(other.endswith(name) for other in others))

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from random import Random
 from typing import TYPE_CHECKING
 
 from worker.adapters.base import Twin
-from worker.twins.edits import Edit, applied, word
+from worker.twins.calls import (
+    FUNCTIONS,
+    arguments_of,
+    body_of,
+    declared,
+    is_sure,
+    may_declare,
+    passes_by_passing,
+    title_of,
+)
+from worker.twins.edits import Edit, applied, unmistakable, word
 from worker.twins.trees import before, parsed, replaced, source_of, walked
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
 _GRAMMARS = (("tree_sitter_typescript", "language_tsx"), ("tree_sitter_typescript", "language_typescript"))
-_TEST = frozenset(("test", "it"))
-_FUNCTIONS = frozenset(("arrow_function", "function_expression", "function_declaration", "method_definition"))
 _EQUALITIES = frozenset(("equal", "strictEqual", "deepEqual", "deepStrictEqual"))
 _MATCHERS = frozenset(("toBe", "toEqual", "toStrictEqual"))
 _CONTRARY = {
@@ -39,7 +48,7 @@ _LITERALS = _SCALARS | frozenset(
 def tests(text: str) -> tuple[str, ...]:
     """Return the titles of the tests that surely run: written out, and neither in a loop nor in a condition."""
     root = parsed(text, *_GRAMMARS)
-    found = [_title(call) for call, _ in _tests(root) if _is_sure(call)] if root else []
+    found = [title_of(call) for call in declared(root) if is_sure(call)] if root else []
     return tuple(dict.fromkeys(title for title in found if title))
 
 
@@ -51,77 +60,18 @@ def twin(text: str, random: Random) -> Twin | None:
     edits: list[Edit] = []
     changed: list[str] = []
     kept: list[str] = []
-    for number, (call, body) in enumerate(_tests(root), 1):
-        places = list(_places(body, random))
-        (changed if places else kept).append(_title(call) or f"(test {number})")
+    for number, call in enumerate(declared(root), 1):
+        body = body_of(call)
+        places = list(_places(body, random)) if body is not None and passes_by_passing(call) else []
+        (changed if places else kept).append(title_of(call) or f"(test {number})")
         edits += [random.choice(places)] if places else []
-    named = [title for title in changed if title not in kept and not title.startswith("(test ")]
+    named = [title for title in changed if not title.startswith("(test ")]
     return Twin(
         text=applied(text.encode(), edits),
-        changed=tuple(dict.fromkeys(named)),
+        changed=unmistakable(named, kept),
         kept=tuple(dict.fromkeys(kept)),
-        whole=bool(changed) and not kept,
+        whole=bool(changed) and not kept and not any(may_declare(node) for node in walked(root)),
     )
-
-
-# --- which tests there are --------------------------------------------------------------------------------------
-
-
-def _tests(root: Node) -> Iterator[tuple[Node, Node]]:
-    """Yield each call that declares a test, and its function's block."""
-    for call in walked(root):
-        if call.type != "call_expression" or not _declares(call.child_by_field_name("function")):
-            continue
-        last = _arguments(call)[-1:]
-        body = last[0].child_by_field_name("body") if last and last[0].type in _FUNCTIONS else None
-        if body is not None and body.type == "statement_block":
-            yield call, body
-
-
-def _declares(function: Node | None) -> bool:
-    """Return whether what is called is `test`, `it`, `t.test`, `test.each(...)` and their kind; not `test.skip`."""
-    if function is None:
-        return False
-    if function.type == "identifier":
-        return source_of(function) in _TEST
-    if function.type == "member_expression":
-        name = source_of(function.child_by_field_name("property"))
-        return name in _TEST or (name in ("only", "concurrent") and _declares(function.child_by_field_name("object")))
-    inner = function.child_by_field_name("function") if function.type == "call_expression" else None
-    is_each = source_of(inner.child_by_field_name("property")) == "each" if inner is not None else False
-    return is_each and inner is not None and _declares(inner.child_by_field_name("object"))
-
-
-def _arguments(call: Node) -> list[Node]:
-    inside = call.child_by_field_name("arguments")
-    return [node for node in inside.named_children if node.type != "comment"] if inside is not None else []
-
-
-def _title(call: Node) -> str:
-    """Return a test's title where it is written out and stands for one test."""
-    function, first = call.child_by_field_name("function"), _arguments(call)[:1]
-    if not first or first[0].type != "string" or (function is not None and function.type == "call_expression"):
-        return ""
-    parts = first[0].named_children
-    return source_of(parts[0]) if len(parts) == 1 and parts[0].type == "string_fragment" else ""
-
-
-def _is_sure(call: Node) -> bool:
-    """Return whether a test is declared on every run: at the top, or in `describe` and nothing else."""
-    node = call.parent
-    while node is not None:
-        if node.type in ("if_statement", "for_statement", "for_in_statement", "while_statement", "ternary_expression"):
-            return False
-        if node.type in _FUNCTIONS and not _is_suite(node):
-            return False
-        node = node.parent
-    return True
-
-
-def _is_suite(function: Node) -> bool:
-    call = function.parent.parent if function.parent is not None else None
-    named = source_of(call.child_by_field_name("function")) if call is not None else ""
-    return named in ("describe", "suite")
 
 
 # --- what can be changed in one ---------------------------------------------------------------------------------
@@ -129,22 +79,35 @@ def _is_suite(function: Node) -> bool:
 
 def _places(body: Node, random: Random) -> Iterator[Edit]:
     """Yield changes, each of which alone makes the test fail, in statements that are surely reached."""
+    if body.type != "statement_block":  # `() => assert.equal(...)`
+        yield from _said(body, random, waited=True)
+        return
     for statement in body.named_children:
-        said = statement.named_children[0] if statement.type == "expression_statement" else None
-        if said is not None and said.type == "await_expression":
-            said = said.named_children[0]
-        if said is not None and said.type == "call_expression":
-            yield from _claim(said, random)
+        if statement.type in ("expression_statement", "return_statement"):
+            for said in statement.named_children[:1]:
+                yield from _said(said, random, waited=statement.type == "return_statement")
         if any(node.type in ("return_statement", "throw_statement") for node in walked(statement, _stays)):
             return
 
 
 def _stays(node: Node) -> bool:
-    return node.type not in _FUNCTIONS
+    return node.type not in FUNCTIONS
+
+
+def _said(node: Node, random: Random, waited: bool) -> Iterator[Edit]:
+    """Yield changes to what a statement says; a promise that nobody waits for makes no test fail."""
+    if node.type == "await_expression":
+        node, waited = node.named_children[0], True
+    if node.type == "call_expression" and (waited or not _is_promise(node.child_by_field_name("function"))):
+        yield from _claim(node, random)
+
+
+def _is_promise(function: Node | None) -> bool:
+    return bool({"rejects", "resolves", "doesNotReject"} & set(re.findall(r"\w+", source_of(function))))
 
 
 def _claim(call: Node, random: Random) -> Iterator[Edit]:
-    function, values = call.child_by_field_name("function"), _arguments(call)
+    function, values = call.child_by_field_name("function"), arguments_of(call)
     if function is None or any(value.type == "spread_element" for value in values):
         return
     if function.type == "identifier":
@@ -209,10 +172,18 @@ def _changed(node: Node, random: Random) -> str:
     text = source_of(node)
     match node.type:
         case "number":
-            return f"({text} + {random.randrange(1007, 1997)}.5)"
+            return _other_number(text, random)
         case "string":
             return f"{text[:-1]}{word(random, 4)}{text[-1]}"
         case "true" | "false":
             return "false" if node.type == "true" else "true"
         case _:
             return f'"{word(random)}"'
+
+
+def _other_number(text: str, random: Random) -> str:
+    """Return a number that no tolerance takes for this one, or a word where adding would not tell them apart."""
+    more = random.randrange(1007, 1997)
+    if re.fullmatch(r"\d[\d_]*n", text):
+        return f"({text} + {more}n)"
+    return f"({text} + {more}.5)" if re.fullmatch(r"\d[\d_]{0,11}(?:\.\d+)?|\.\d+", text) else f'"{word(random)}"'

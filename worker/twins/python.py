@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 from worker.adapters.base import Twin
-from worker.twins.edits import TEXT_BYTES_MAX, Edit, applied, other_number, word
+from worker.twins.edits import TEXT_BYTES_MAX, Edit, applied, other_number, unmistakable, word
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _OPPOSITE = {
@@ -76,10 +76,11 @@ def _twin(text: str, random: Random, tests: Mapping[str, _Function]) -> Twin | N
     lines = _Lines(text)
     places = {name: list(_places(function.body, lines, random)) for name, function in tests.items()}
     edits = [random.choice(found) for found in places.values() if found]
+    kept = tuple(name for name, found in places.items() if not found)
     return Twin(
         text=applied(lines.source, edits),
-        changed=tuple(name for name, found in places.items() if found),
-        kept=tuple(name for name, found in places.items() if not found),
+        changed=unmistakable((name for name, found in places.items() if found), kept),
+        kept=kept,
     )
 
 
@@ -142,6 +143,8 @@ def _places(body: Sequence[ast.stmt], lines: _Lines, random: Random) -> Iterator
                 yield from _asserted(called, lines, random)
             case ast.Expr(value=ast.Await(value=ast.Call() as called)):
                 yield from _asserted(called, lines, random)
+            case ast.For(iter=ast.List(elts=[_, *_]) | ast.Tuple(elts=[_, *_]), body=inner, orelse=[]):
+                yield from _places(inner, lines, random)
             case ast.With(items=items, body=inner) | ast.AsyncWith(items=items, body=inner):
                 yield from _within(items, inner, lines, random)
             case _:
@@ -153,7 +156,7 @@ def _places(body: Sequence[ast.stmt], lines: _Lines, random: Random) -> Iterator
 def _may_leave(statement: ast.stmt) -> bool:
     """Return whether what follows a statement is perhaps never reached."""
     inner = () if isinstance(statement, _Function | ast.ClassDef) else ast.walk(statement)
-    return any(isinstance(node, ast.Return | ast.Raise) for node in inner)
+    return any(isinstance(node, ast.Return | ast.Raise | ast.Break | ast.Continue) for node in inner)
 
 
 def _claim(test: ast.expr, lines: _Lines, random: Random) -> Edit:
@@ -177,7 +180,11 @@ def _asserted(called: ast.Call, lines: _Lines, random: Random) -> Iterator[Edit]
     if len(values) != len(called.args):
         return
     if name in _EQUALITIES and len(values) >= 2:
-        yield _other(_expected(*values[:2]), lines, random)
+        wanted = _expected(*values[:2])
+        if name == "assertAlmostEqual":  # any number may be near enough; what is none cannot be subtracted
+            yield lines.replaced(wanted, _beside(wanted, lines, random))
+        else:
+            yield _other(wanted, lines, random)
     elif name in _OPPOSITES and isinstance(called.func, ast.Attribute):
         text = lines.text(called.func)
         yield lines.replaced(called.func, text[: len(text) - len(name)] + _OPPOSITES[name])
