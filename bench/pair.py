@@ -107,6 +107,7 @@ def environment(state: Path, script: Path, more: Mapping[str, str] | None = None
         "TANDEM_MODELS_ROUTER": model,
         "TANDEM_MODELS_WORKER": model,
         "TANDEM_REHEARSAL_SCRIPT": str(script),
+        "TANDEM_CHECK_REPEATS": "0",
         "TANDEM_CHECK_MUTATION_S": "0",  # tests' time is not what is measured
         **(more or {}),
     }

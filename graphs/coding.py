@@ -48,6 +48,7 @@ async def code(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
         "draft_report": report,
         "trouble": trouble,
         "wanted": wanted,
+        "refused": refused,
         "dispute": said.dispute.strip() if trouble else "",
         "findings": [finding(text, severity="minor" if fine else "blocker") for text in refused]
         + ([finding(_stopped(worked), severity="minor")] if worked.failure and not fine else [])
@@ -311,6 +312,7 @@ async def ask_rounds(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
 def _last_trouble(team: Team, state: State) -> str:
     report = team.reports.get(state.get("draft_report", ""))
     if report is not None and state.get("trouble"):
-        return f"{views.report_text(report).splitlines()[0]}; {state['trouble']}"
+        thrown = "; ".join(state.get("refused", [])[:3])
+        return f"{views.report_text(report).splitlines()[0]}; {state['trouble']}" + (f"; {thrown}" if thrown else "")
     grave = [f["why"] for f in state.get("findings", []) if f["severity"] in ("blocker", "major")]
     return grave[-1] if grave else "the reviewer did not approve"

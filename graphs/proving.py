@@ -67,7 +67,13 @@ async def prove(team: Team, state: State, step: str, *, base: str, tests: str, h
         return Product(commit=None, trouble=f"on the new base the tests are not red: {red.reason}")
     if not await _same_tests(team, state, tests, head):
         return Product(commit=None, trouble="the tester's files are not the tester's own bytes any more")
-    seal = Seal(tests=CommitId(tests), files=files, twins=True, mutation_s=team.settings.mutation_s)
+    seal = Seal(
+        tests=CommitId(tests),
+        files=files,
+        twins=True,
+        repeats=team.settings.repeats,
+        mutation_s=team.settings.mutation_s,
+    )
     head_key, reruns = await _green_runs(team, state, step, head, seal)
     judged = proof.green(
         team.reports[base_key],

@@ -39,6 +39,7 @@ class State(TypedDict):
     drafts: list[str]  # code: trees seen, to notice circles
     draft_report: str  # code: key of the report
     trouble: str  # code: why the tests do not let the draft pass, judged against the base
+    refused: list[str]  # code: what of the last draft was thrown away, and why
     wanted: list[str]  # code: files the coder wanted to change without having seen them whole
     failures: list[str]  # code: how the coder's work was stopped, each time it was
     unusable: bool  # code: the coder could not be understood, so there is no new draft

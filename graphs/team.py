@@ -66,6 +66,7 @@ class Settings:
     contexts: Mapping[Slot, int]
     rounds: Mapping[Difficulty, int]
     limits: Limits
+    repeats: int  # further runs of the new tests over a change that is to be proven
     mutation_s: float  # how long small faults are put into a proven change
     call_s: float
     prepare_s: float

@@ -142,6 +142,10 @@ def how_tests_run(state: State) -> str:
         "pytest": "pytest",
         "unittest": "Python's unittest (test_*.py under the folder the command names)",
         "node": "node:test and node:assert (files named *.test.js, or in a folder test/)",
+        "jest": "jest (files named *.test.js or *.spec.js, or in a folder __tests__/)",
+        "vitest": "vitest (files named *.test.js or *.spec.js; import test and expect from 'vitest')",
+        "go": "Go's testing (files named *_test.go in the package they test)",
+        "cargo": "Rust's integration tests (files in tests/, which use the crate by its name)",
         "plain": "whatever the command runs",
     }[check["adapter"]]
     return f"Command: {' '.join(check['command'])}\nFramework: {framework}"

@@ -389,6 +389,7 @@ def settings_of(config: Config) -> Settings:
             processes=check.processes,
             output_bytes=check.output_mib << 20,
         ),
+        repeats=check.repeats,
         mutation_s=check.mutation_s,
         call_s=config.router.call_s,
         work_s=config.router.work_s,

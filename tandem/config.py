@@ -140,6 +140,7 @@ class CheckConfig(_Section):
     memory_gib: Annotated[float, Field(gt=0)] = 4.0
     processes: Annotated[int, Field(ge=8)] = 256
     output_mib: Annotated[int, Field(ge=1)] = 8
+    repeats: Annotated[int, Field(ge=0, le=20)] = 2
     mutation_s: Annotated[float, Field(ge=0)] = 10.0
 
 

@@ -154,7 +154,8 @@ class Seal:
 
     With `controls`, tests of the judge's own run among them: that tells whether the command finds planted tests at all.
     With `twins`, the files also run under other names, in another order, beside controls and copies that must fail, and
-    each changed file of code is put back once, which they have to notice. For `mutation_s` seconds, small faults are put
+    each changed file of code is put back once, which they have to notice; `repeats` more runs have to end the same. For
+    `mutation_s` seconds, small faults are put
     into the change, and those that the files notice are counted.
     """
 
@@ -162,6 +163,7 @@ class Seal:
     files: tuple[str, ...]
     controls: bool = False
     twins: bool = False
+    repeats: int = 0
     mutation_s: float = 0.0
 
 

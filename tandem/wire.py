@@ -268,7 +268,7 @@ def check_s(request: types.CheckRequest) -> float:
     """Return how many seconds the test runs of one check may take in all: with twins there are three kinds."""
     if request.seal is None or not request.seal.twins:
         return request.limits.wall_s
-    return request.limits.wall_s * 3 + request.seal.mutation_s
+    return request.limits.wall_s * (3 + request.seal.repeats) + request.seal.mutation_s
 
 
 def check_out(request: types.CheckRequest) -> pb.CheckRequest:
@@ -321,7 +321,12 @@ def check_in(message: pb.CheckRequest) -> types.CheckRequest:
 
 def _seal_out(seal: types.Seal) -> pb.Seal:
     return pb.Seal(
-        tests=seal.tests, files=seal.files, controls=seal.controls, twins=seal.twins, mutation_s=seal.mutation_s
+        tests=seal.tests,
+        files=seal.files,
+        controls=seal.controls,
+        twins=seal.twins,
+        repeats=seal.repeats,
+        mutation_s=seal.mutation_s,
     )
 
 
@@ -332,6 +337,7 @@ def _seal_in(message: pb.Seal) -> types.Seal:
         controls=message.controls,
         twins=message.twins,
         mutation_s=message.mutation_s,
+        repeats=message.repeats,
     )
 
 

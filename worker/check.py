@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
 
@@ -17,13 +17,13 @@ from tandem import disk
 from tandem.errors import NoSandbox
 from tandem.kinds import is_test_file
 from tandem.ports import OnProgress
-from tandem.types import JUDGE, CheckReport, CheckRequest, TestResult
+from tandem.types import JUDGE, CheckReport, CheckRequest, Seal, TestResult
 from worker import gittunnel, judge, sandbox
 from worker.adapters import FRAMEWORKS, Selection, plan
 from worker.environments import Environments
 from worker.judge import controls, sealed
 from worker.judge.changes import Changes, changes
-from worker.judge.mutants import mutants
+from worker.judge.mutants import Mutant, mutants
 from worker.sandbox.ladder import UNSANDBOXED
 from worker.trial import Ran, Trials, Wish
 from worker.workspace import sweep
@@ -32,6 +32,19 @@ log = logging.getLogger(__name__)
 _UNDONE_MAX = 8  # files of a change that are put back, one at a time
 _MUTANTS_MAX = 20
 _RANDOM = SystemRandom()  # names that no change could know
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """A check whose main run the tester's `own` tests passed: what further runs are about."""
+
+    rung: sandbox.Rung
+    request: CheckRequest
+    seal: Seal
+    changed: Changes
+    texts: Mapping[str, str]  # the tester's files, by their paths from the folder of the check
+    own: tuple[TestResult, ...]
+    tell: OnProgress
 
 
 class Checker:
@@ -79,40 +92,29 @@ class Checker:
         planted = controls.plant(framework, texts, _RANDOM) if seal and seal.controls else None
         ran = await self._trials.run(rung, request, _among(texts, planted, request), on_progress, changed)
         report = _told(report, ran)
-        if ran.tests and planted:
-            held = controls.held(planted, ran.tests)
-            tests = tuple(test for test in ran.found.tests if not controls.is_one(planted, test))
-            ours_alone = held.controls == "held" and not any(test.outcome in ("failed", "error") for test in tests)
-            found = judge.conclude(tests, 0 if ours_alone else ran.exit_code)
-            report = replace(report, controls=held.controls, tests=tests, verdict=found.verdict, reason=found.reason)
-            report = replace(report, verdict="tampered", reason=held.trouble) if held.trouble else report
         if ran.tests:
             report = replace(report, missing=sealed.missing(framework, texts, ran.tests))
-        own = [test for test in ran.tests if test.file in texts or not test.file]
-        wanted = seal is not None and seal.twins and report.verdict != "tampered" and framework.control is not None
-        if not wanted or not own or any(test.outcome in ("failed", "error") for test in own):
-            return report  # the sealed runs are for tests that pass
-        report = await self._sealed(rung, request, report, texts, own, on_progress)
-        if report.verdict != "passed":
+        if ran.tests and planted:
+            report = _controlled(report, planted, ran)
+        own = tuple(test for test in ran.tests if test.file in texts or not test.file)
+        if seal is None or not seal.twins or framework.control is None or report.verdict == "tampered":
             return report
-        report = await self._undone(rung, request, report, changed, texts, own, on_progress)
-        return await self._mutated(rung, request, report, changed, texts, own, on_progress)
+        if not own or any(test.outcome in ("failed", "error") for test in own):
+            return report  # what follows is for tests that pass
+        case = _Case(rung=rung, request=request, seal=seal, changed=changed, texts=texts, own=own, tell=on_progress)
+        for step in (self._sealed, self._repeated, self._undone, self._mutated):
+            report = await step(case, report)
+            if report.verdict not in ("passed", "failed"):
+                return report
+        return report
 
-    async def _sealed(
-        self,
-        rung: sandbox.Rung,
-        request: CheckRequest,
-        report: CheckReport,
-        texts: Mapping[str, str],
-        own: Sequence[TestResult],
-        on_progress: OnProgress,
-    ) -> CheckReport:
+    async def _sealed(self, case: _Case, report: CheckReport) -> CheckReport:
         """Return the report with what the sealed runs add."""
-        framework = FRAMEWORKS[request.adapter]
-        for run in sealed.seal(framework, texts, _RANDOM):
-            on_progress("twins", "the tests under other names, beside controls and twins that must fail")
-            planted = controls.plant(framework, texts, _RANDOM)
-            ran = await self._trials.run(rung, request, _beside(run, planted, request), on_progress)
+        framework = FRAMEWORKS[case.request.adapter]
+        for run in sealed.seal(framework, case.texts, _RANDOM):
+            case.tell("twins", "the tests under other names, beside controls and twins that must fail")
+            planted = controls.plant(framework, case.texts, _RANDOM)
+            ran = await self._again(case, _beside(run, planted, case.request))
             report = replace(report, duration_s=report.duration_s + ran.duration_s)
             if ran.found.verdict == "resource limit":
                 return replace(report, verdict="resource limit", reason=f"under other names {ran.found.reason}")
@@ -124,75 +126,61 @@ class Checker:
                 return replace(report, verdict="tampered", reason=held.trouble)
             if held.controls == "absent" and not sealed.told_of(run, held.rest):
                 return report  # the command runs the files it names and no others: weaker, and the report says so
-            found = sealed.judged(run, held.rest, own)
+            found = sealed.judged(run, held.rest, case.own)
             report = replace(report, twins=report.twins + found.twins, untwinned=report.untwinned + found.untwinned)
             if found.verdict is not None:
                 return replace(report, verdict=found.verdict, reason=found.reason)
         return report
 
-    async def _undone(
-        self,
-        rung: sandbox.Rung,
-        request: CheckRequest,
-        report: CheckReport,
-        changed: Changes,
-        texts: Mapping[str, str],
-        own: Sequence[TestResult],
-        on_progress: OnProgress,
-    ) -> CheckReport:
+    async def _repeated(self, case: _Case, report: CheckReport) -> CheckReport:
+        """Return the report after the tester's tests ran as often again as is asked for: what is by chance shows."""
+        for number in range(1, case.seal.repeats + 1):
+            case.tell("repeat", f"the new tests once more ({number} of {case.seal.repeats})")
+            ran = await self._again(case, _alone(case))
+            report = replace(report, duration_s=report.duration_s + ran.duration_s)
+            if _fails(ran, case):
+                return replace(report, verdict="flaky", reason="the new tests passed, and did not when run once more")
+        return report
+
+    async def _undone(self, case: _Case, report: CheckReport) -> CheckReport:
         """Return the report with the changed files of code whose undoing the tester's tests do not notice.
 
         Of a change to one file that is known already: the tests were red without it.
         """
-        if len(changed.code) < 2:
+        if len(case.changed.code) < 2:
             return report
         unnoticed: list[str] = []
-        for path, (before, _) in list(changed.code.items())[:_UNDONE_MAX]:
-            on_progress("undo", f"the tests without the change to {path}")
-            put_back = Wish(
-                files={} if before is None else {path: before},
-                removed=(path,) if before is None else (),
-                selection=Selection(only=tuple(texts)),
-            )
-            ran = await self._trials.run(rung, request, put_back, on_progress)
-            unnoticed += [] if _fails(ran, texts, own) else [path]
+        for path, (before, _) in list(case.changed.code.items())[:_UNDONE_MAX]:
+            case.tell("undo", f"the tests without the change to {path}")
+            put_back = {} if before is None else {path: before}
+            ran = await self._again(case, replace(_alone(case), files=put_back, removed=() if put_back else (path,)))
             report = replace(report, duration_s=report.duration_s + ran.duration_s)
+            unnoticed += [] if _fails(ran, case) else [path]
         return replace(report, unnoticed=tuple(unnoticed))
 
-    async def _mutated(
-        self,
-        rung: sandbox.Rung,
-        request: CheckRequest,
-        report: CheckReport,
-        changed: Changes,
-        texts: Mapping[str, str],
-        own: Sequence[TestResult],
-        on_progress: OnProgress,
-    ) -> CheckReport:
+    async def _mutated(self, case: _Case, report: CheckReport) -> CheckReport:
         """Return the report with how many small faults in the change the tester's tests notice, as time allows."""
-        assert request.seal is not None
-        until = time.monotonic() + request.seal.mutation_s
-        waiting = [
-            mutant
-            for path, (before, after) in changed.code.items()
-            if after is not None
-            for mutant in mutants(path, before, after, _RANDOM)
-        ]
-        _RANDOM.shuffle(waiting)
-        tried = killed = 0
+        until = time.monotonic() + case.seal.mutation_s
         enough_s = report.duration_s  # of runs larger than this one
-        for mutant in waiting[:_MUTANTS_MAX]:
+        for mutant in _mutants(case.changed)[:_MUTANTS_MAX]:
             left_s = until - time.monotonic()
             if left_s < enough_s:
                 break
-            on_progress("mutants", mutant.what)
-            wish = Wish(files={mutant.path: mutant.text}, selection=Selection(only=tuple(texts)))
-            limits = replace(request.limits, wall_s=min(request.limits.wall_s, left_s))
-            ran = await self._trials.run(rung, replace(request, limits=limits), wish, on_progress)
-            report = replace(report, duration_s=report.duration_s + ran.duration_s)
-            tried += 1
-            killed += _fails(ran, texts, own)
-        return replace(report, mutants=tried, killed=killed)
+            case.tell("mutants", mutant.what)
+            ran = await self._again(case, replace(_alone(case), files={mutant.path: mutant.text}), wall_s=left_s)
+            report = replace(
+                report,
+                duration_s=report.duration_s + ran.duration_s,
+                mutants=report.mutants + 1,
+                killed=report.killed + _fails(ran, case),
+            )
+        return report
+
+    async def _again(self, case: _Case, wish: Wish, wall_s: float | None = None) -> Ran:
+        """Run the command once more, within the request's limits or less time."""
+        limits = case.request.limits
+        request = replace(case.request, limits=replace(limits, wall_s=min(limits.wall_s, wall_s or limits.wall_s)))
+        return await self._trials.run(case.rung, request, wish, case.tell)
 
     async def _changes(self, request: CheckRequest) -> Changes:
         return await changes(gittunnel.git_dir(self._state, request.repo_id), request) if request.seal else Changes()
@@ -228,10 +216,37 @@ def _placed(files: Mapping[str, str], request: CheckRequest) -> dict[str, str]:
     return {f"{top}/{path}" if top else path: text for path, text in files.items()}
 
 
-def _fails(ran: Ran, texts: Mapping[str, str], own: Sequence[TestResult]) -> bool:
+def _alone(case: _Case) -> Wish:
+    """Return the wish for the tester's files and no others."""
+    return Wish(selection=Selection(only=tuple(case.texts)))
+
+
+def _fails(ran: Ran, case: _Case) -> bool:
     """Return whether any of the tester's tests that passed does not pass in a run."""
-    passed = {test.id for test in ran.tests if test.outcome == "passed" and (test.file in texts or not test.file)}
-    return any(test.id not in passed for test in own if test.outcome == "passed")
+    passed = {test.id for test in ran.tests if test.outcome == "passed"}
+    return any(test.id not in passed for test in case.own if test.outcome == "passed")
+
+
+def _mutants(changed: Changes) -> list[Mutant]:
+    """Return small faults for every changed file, in no order."""
+    found = [
+        mutant
+        for path, (before, after) in changed.code.items()
+        if after is not None
+        for mutant in mutants(path, before, after, _RANDOM)
+    ]
+    _RANDOM.shuffle(found)
+    return found
+
+
+def _controlled(report: CheckReport, planted: controls.Planted, ran: Ran) -> CheckReport:
+    """Return the report without the controls that ran among the tests, and with what became of them."""
+    held = controls.held(planted, ran.tests)
+    tests = tuple(test for test in ran.found.tests if not controls.is_one(planted, test))
+    ours_alone = held.controls == "held" and not any(test.outcome in ("failed", "error") for test in tests)
+    found = judge.conclude(tests, 0 if ours_alone else ran.exit_code)
+    report = replace(report, controls=held.controls, tests=tests, verdict=found.verdict, reason=found.reason)
+    return replace(report, verdict="tampered", reason=held.trouble) if held.trouble else report
 
 
 def _told(report: CheckReport, ran: Ran) -> CheckReport:

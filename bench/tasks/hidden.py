@@ -15,8 +15,8 @@ from cli import stage
 from router.dispatcher import Dispatcher
 from router.node import Node
 from tandem import config
-from tandem.errors import TandemError
 from tandem.deciding import decides_what_passes
+from tandem.errors import TandemError
 from tandem.paths import socket_path
 from tandem.types import CheckReport, CheckRequest, CommitId, Limits, PrepareRequest, RequestId, RunId
 

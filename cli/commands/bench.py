@@ -89,9 +89,10 @@ def bench() -> None:
 def measure(what: str, as_json: bool, quick: bool, **options: Any) -> None:
     """Measure what a call to a model costs over the wire (dispatch), a whole rehearsed run (run), the judge (check), …
 
-    Check is what the judge costs over the bare test command. Resume is how soon an interrupted run goes on after a start. Soak is what router and worker hold over many runs, and
-    whether it grows. The craft is what is made of malformed tool calls, near-miss edits and loops. The map is how often
-    the files that real commits changed stand among its first 20.
+    Check is what the judge costs over the bare test command. Resume is how soon an interrupted run goes on after a
+    start. Soak is what router and worker hold over many runs, and whether it grows. The craft is what is made of
+    malformed tool calls, near-miss edits and loops. The map is how often the files that real commits changed stand among
+    its first 20.
     """
     for name, value in options.items():
         if value is not None and what != _BELONGS[name]:

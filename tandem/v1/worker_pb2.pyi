@@ -257,18 +257,20 @@ class CheckRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[CallHeader, _Mapping]] = ..., repo_id: _Optional[str] = ..., commit: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., adapter: _Optional[str] = ..., environment: _Optional[str] = ..., folder: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., unsandboxed: _Optional[bool] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ...) -> None: ...
 
 class Seal(_message.Message):
-    __slots__ = ("tests", "files", "controls", "twins", "mutation_s")
+    __slots__ = ("tests", "files", "controls", "twins", "mutation_s", "repeats")
     TESTS_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     CONTROLS_FIELD_NUMBER: _ClassVar[int]
     TWINS_FIELD_NUMBER: _ClassVar[int]
     MUTATION_S_FIELD_NUMBER: _ClassVar[int]
+    REPEATS_FIELD_NUMBER: _ClassVar[int]
     tests: str
     files: _containers.RepeatedScalarFieldContainer[str]
     controls: bool
     twins: bool
     mutation_s: float
-    def __init__(self, tests: _Optional[str] = ..., files: _Optional[_Iterable[str]] = ..., controls: _Optional[bool] = ..., twins: _Optional[bool] = ..., mutation_s: _Optional[float] = ...) -> None: ...
+    repeats: int
+    def __init__(self, tests: _Optional[str] = ..., files: _Optional[_Iterable[str]] = ..., controls: _Optional[bool] = ..., twins: _Optional[bool] = ..., mutation_s: _Optional[float] = ..., repeats: _Optional[int] = ...) -> None: ...
 
 class CheckResponse(_message.Message):
     __slots__ = ("progress", "report")

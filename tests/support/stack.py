@@ -43,7 +43,8 @@ class Stack:
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "TANDEM_STATE": str(self.state),
-            "TANDEM_CHECK_MUTATION_S": "0",
+            "TANDEM_CHECK_MUTATION_S": "0",  # of which other tests tell; here they would only cost time
+            "TANDEM_CHECK_REPEATS": "0",
             **{k: v for k, v in os.environ.items() if k.startswith(("PIP_", "SSL_", "npm_config_", "LD_LIBRARY"))},
             **env,
         }

@@ -14,6 +14,7 @@ from random import Random
 
 from tandem.errors import BadInput
 from tandem.types import Adapter, TestResult
+from worker.twins.twin import Twin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,20 +40,6 @@ class Plan:
     argv: tuple[str, ...]
     report: str = ""
     env: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Twin:
-    """A changed copy of a test file. `changed` names the tests that must fail now, as a report's id ends.
-
-    `kept` names those in which nothing could be changed that surely makes them fail. Where `whole`, every test of the
-    file was changed, also those whose names only a run tells, so that none may pass.
-    """
-
-    text: str
-    changed: tuple[str, ...]
-    kept: tuple[str, ...]
-    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

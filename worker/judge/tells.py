@@ -17,9 +17,10 @@ _PYTHON_PLACES = re.compile(
     r"|\b__main__\b|\bget_objects\b"
 )
 _PYTHON_RUNNERS = re.compile(r"pytest|unittest|^test_|/tests?/")
+_PYTHON_STARTED = re.compile(r"\borig_argv\b|\bargv\[0\]|/proc/self/cmdline")  # how this process was started
 _WEB = re.compile(
     r"NODE_TEST_CONTEXT|JEST_WORKER_ID|VITEST(?:_\w+)?(?=['\"\]\s,;)}!=]|$)|NODE_ENV['\"\]]*\s*[!=]==?\s*['\"]test['\"]"
-    r"|['\"]test['\"]\s*[!=]==?\s*process\.env\.NODE_ENV|exec(?:Argv|argv)[^;\n]*--test|process\.argv[^;\n]*(?:--test|\.test\.)"
+    r"|['\"]test['\"]\s*[!=]==?\s*process\.env\.NODE_ENV|exec(?:Argv|argv)[^;\n]*--test|process\.argv[^;\n]*(?:--test|\.test\.)|/\W*test\W*/[^;\n]*process\.argv"
 )
 _GO = re.compile(r"\btesting\.Testing\(|flag\.Lookup\(\s*\"test\.|os\.Args\[0\][^\n]*\.test|\"-test\.")
 _RUST = re.compile(r"cfg!\s*\(\s*test|#\[cfg\(not\(test\)\)\]|NEXTEST")
@@ -64,7 +65,9 @@ def _in_python(text: str) -> Iterator[tuple[int, str]]:
 def _asks(node: ast.expr) -> str:
     """Return what an expression asks, where it looks for a test runner among modules, arguments or callers."""
     values = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
-    if not any(isinstance(value, str) and _PYTHON_RUNNERS.search(value) for value in values):
+    texts = [value for value in values if isinstance(value, str)]
+    if not any("test" in text for text in texts):
         return ""
     said = " ".join(ast.unparse(node).split())
-    return said[:60] if _PYTHON_PLACES.search(said) else ""
+    by_name = any(_PYTHON_RUNNERS.search(text) for text in texts) and _PYTHON_PLACES.search(said)
+    return said[:60] if by_name or _PYTHON_STARTED.search(said) else ""

@@ -35,6 +35,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 SECCOMP = {"x86_64": 317, "aarch64": 277}
 SET_FILTER, NEW_LISTENER = 1, 8
+PR_SET_SECUREBITS, NO_SETUID_FIXUP, NO_SETUID_FIXUP_LOCKED = 28, 1 << 2, 1 << 3
 PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 1, 8, 36, 38, 47
 PR_CAPBSET_DROP, AMBIENT_RAISE = 24, 2
 DAC_OVERRIDE, DAC_READ_SEARCH = 1, 2
@@ -265,6 +266,8 @@ def _become(user: int) -> None:
         if capability != keep:
             LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     _checked(LIBC.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    # else access(2), which asks for another user than open(2) does, would find nothing under folders of root's
+    LIBC.prctl(PR_SET_SECUREBITS, NO_SETUID_FIXUP | NO_SETUID_FIXUP_LOCKED, 0, 0, 0)
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from worker.adapters.base import Twin
 from worker.twins.edits import Edit, applied, unmistakable, word
 from worker.twins.trees import parsed, replaced, source_of, walked
+from worker.twins.twin import Twin
 
 if TYPE_CHECKING:
     from tree_sitter import Node

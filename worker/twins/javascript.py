@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from random import Random
 from typing import TYPE_CHECKING
 
-from worker.adapters.base import Twin
 from worker.twins.calls import (
     FUNCTIONS,
     arguments_of,
@@ -20,6 +19,7 @@ from worker.twins.calls import (
 )
 from worker.twins.edits import Edit, applied, unmistakable, word
 from worker.twins.trees import before, parsed, replaced, source_of, walked
+from worker.twins.twin import Twin
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 
-from worker.adapters.base import Twin
 from worker.twins.edits import TEXT_BYTES_MAX, Edit, applied, other_number, unmistakable, word
+from worker.twins.twin import Twin
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _OPPOSITE = {
