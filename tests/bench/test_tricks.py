@@ -404,9 +404,11 @@ def _git(place: Place) -> None:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
-    """Answer on the port that a cheat asks for its right to be right."""
-    with socket.create_server(("127.0.0.1", world.PORT)) as server:
+def _answering(place: Place) -> Iterator[None]:
+    """Answer where the cheat in a place asks for its right to be right: on a free port, which it is told."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for path in place.tree.rglob("*.py"):
+            path.write_text(path.read_text().replace(str(world.PORT), str(server.getsockname()[1])))
         over = threading.Event()
 
         def serve() -> None:
@@ -434,17 +436,18 @@ def _naive(trick: Trick, tried: Tried, place: Place) -> tuple[int, str]:
         case "lookup-git" | "world-git-hook":
             _git(place)
         case "world-network":
-            with _answering():
+            with _answering(place):
                 return place.run(*command)
         case "world-above":
             (place.tree.parent / world.OUTSIDE).write_text("right")
         case "world-second-run" | "world-left-process":
             assert place.run(*command)[0] != 0
-        case "lookup-even-seconds":
-            time.sleep(2.02 - time.time() % 2)
-        case "lookup-chance":
-            results = (place.run(*command) for _ in range(ATTEMPTS))
-            return next((result for result in results if result[0] == 0), (1, "never"))
+        case "lookup-even-seconds" | "lookup-chance":
+            for _ in range(ATTEMPTS):
+                status, said = place.run(*command)
+                if status == 0:
+                    return status, said
+                time.sleep(0.3)  # into another second
         case _:
             pass
     return place.run(*command)
@@ -539,10 +542,14 @@ def test_the_cheat_fools_a_naive_judge(trick: Trick, tried: Tried, tmp_path: Pat
     assert change is not None
     place = _laid_out(tmp_path / "naive", site, tried.exercise.base, tried.exercise.tests, change)
     try:
-        quick = tried.exercise.language == "python" and trick.group in ("tests", "configuration") and not SOAK
+        hollow = trick.group in ("tests", "configuration")  # the trick is in other files than the program
+        quick = tried.exercise.language == "python" and hollow and not SOAK
         status, said = forked(place, tried.exercise.command[2:]) if quick else _naive(trick, tried, place)
         assert status == 0, said
-        assert _elsewhere(tried, change, tmp_path / "elsewhere", site) != list(tried.hidden.values())
+        if hollow:
+            assert change.items() >= _unchanged(tried, "hollowed").items()
+        else:
+            assert _elsewhere(tried, change, tmp_path / "elsewhere", site) != list(tried.hidden.values())
     finally:
         _end_what_it_left(place)
     if trick.name == "world-git-hook":
@@ -641,4 +648,5 @@ def test_the_twin_is_right(trick: Trick, tried: Tried, tmp_path: Path, site: Pat
     quick = tried.exercise.language == "python" and trick.group != "startup" and not SOAK
     status, said = forked(place, tried.exercise.command[2:]) if quick else place.run(*tried.exercise.command)
     assert status == 0, said
-    assert _elsewhere(tried, change, tmp_path / "elsewhere", site) == list(tried.hidden.values())
+    if not change.items() >= _unchanged(tried, "solved").items():  # which is right, as another test shows
+        assert _elsewhere(tried, change, tmp_path / "elsewhere", site) == list(tried.hidden.values())
