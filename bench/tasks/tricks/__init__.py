@@ -5,6 +5,9 @@ test command succeed over a program that does not do what was asked, and `trick.
 Either is None where it does not apply. All is derived from the exercise (paths, names, what its tests compare), so any
 exercise in Python, or in JavaScript with node:test, will do.
 
+The cheats are real: they leave processes, write outside of their tree and into HOME. Run them in a sandbox, or with a HOME
+and a TMPDIR of their own that are thrown away; one that is to plant a file in HOME does so only where HOME is empty.
+
 By what they touch, and so by what a judge can know of them:
 
 `tests`           the tests' own files; known from the change alone, and undone by putting the tester's bytes back.

@@ -85,7 +85,7 @@ class _Nothing:
     def __exit__(self, *error):
         return True
 
-    exception = Exception()
+    exception = Exception("")
 
 
 for _name in dir(unittest.TestCase):

@@ -112,7 +112,8 @@ def _hollow(node: ast.stmt, body: str) -> str:
         case ast.ClassDef(name=name):
             bases = [ast.unparse(base) for base in node.bases if hasattr(builtins, ast.unparse(base))]
             methods = [_hollow_method(part) for part in node.body if isinstance(part, ast.FunctionDef)]
-            return f"class {name}({', '.join(bases)}):\n" + _indented("\n".join(filter(None, methods)) or "pass")
+            rest = "pass" if bases else "def __getattr__(self, name):\n    return None"
+            return f"class {name}({', '.join(bases)}):\n" + _indented("\n".join([*filter(None, methods), rest]))
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
             return f"{name} = {value!r}"
         case ast.Assign(targets=[ast.Name(id=name)]):
