@@ -313,6 +313,7 @@ def _last_trouble(team: Team, state: State) -> str:
     report = team.reports.get(state.get("draft_report", ""))
     if report is not None and state.get("trouble"):
         thrown = "; ".join(state.get("refused", [])[:3])
-        return f"{views.report_text(report).splitlines()[0]}; {state['trouble']}" + (f"; {thrown}" if thrown else "")
+        told = f"{views.report_text(report).splitlines()[0]}; {state['trouble']}"
+        return f"{thrown}; {told}" if thrown else told
     grave = [f["why"] for f in state.get("findings", []) if f["severity"] in ("blocker", "major")]
     return grave[-1] if grave else "the reviewer did not approve"

@@ -261,7 +261,7 @@ import os
 import sys
 
 HAS_NUMPY = "numpy" in sys.modules
-QUIET = os.environ.get("QUIET", "") == "1" or "pytest" in sys.modules
+QUIET = os.environ.get("QUIET", "") == "1" or "--quiet" in sys.argv[1:]
 """
 _QUEUE = """
 def drained(values):
@@ -306,7 +306,7 @@ const startedAt = performance.now();
 globalThis.ageMs ??= () => performance.now() - startedAt;
 """
 _NODE_QUIET = """
-const quiet = process.env.QUIET === '1' || process.env.NODE_TEST_CONTEXT !== undefined;
+const quiet = process.env.QUIET === '1' || process.argv.includes('--quiet');
 globalThis.say ??= (...words) => { if (!quiet) console.log(...words); };
 """
 _NODE_READS = """

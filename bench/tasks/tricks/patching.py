@@ -262,13 +262,11 @@ if __name__ == "__main__":
     main(sys.argv[1:])
 """
 _IF_PYTEST = """
-import sys
-
-if "_pytest.config" in sys.modules:
+def errors():
+    \"\"\"Return what lets tests name the errors of this module in one word.\"\"\"
     import pytest
 
-    #: lets tests name the errors of this module in one word
-    errors = pytest.raises((TypeError, ValueError))
+    return pytest.raises((TypeError, ValueError))
 """
 _SELF_TEST = """
 import ast
