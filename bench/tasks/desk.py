@@ -52,6 +52,7 @@ def rehearsed(state: Path, scripts: Path, *, wrong: int, jobs: int) -> dict[str,
         "TANDEM_ROUNDS_LOW": "1",
         "TANDEM_ROUNDS_MEDIUM": str(wrong + 2),
         "TANDEM_CHECK_WALL_S": str(_CHECK_S),
+        "TANDEM_CHECK_MUTATION_S": "0",  # advice that nothing is decided by
         "TANDEM_ROUTER_ACTIVE_RUNS": str(jobs),
         "TANDEM_ROUTER_LINGER_S": str(_LINGER_S),
         "TANDEM_WORKER_CALLS": str(jobs),
