@@ -441,20 +441,23 @@ def test_each_poisoned_run_is_refused_by_name_and_the_others_go_on(
 
 
 @pytest.mark.row(28)
-@pytest.mark.parametrize(("kind", "value"), [("opened", "5"), ("state", '{"state": []}')])
 def test_a_run_whose_lines_are_chained_and_have_no_shape_is_refused_by_name(
-    kind: str, value: str, stopped: Stopped, tmp_path: Path, reached: Reached
+    stopped: Stopped, tmp_path: Path, reached: Reached
 ) -> None:
     stack = stopped.again(tmp_path / "stack")
+    poisoned = {"opened": "5", "state": '{"state": []}'}
     with forced(stack.state / "journal.db") as db:
-        run = journals.cloned(db, stopped.waiting, "1121-poisoned")
-        value_of(kind, value)(db, run)
-        journals.chain(db, run)
-    reached.add(f"{kind} {value}")
+        for kind, value in poisoned.items():
+            run = journals.cloned(db, stopped.waiting, f"1121-{kind}")
+            value_of(kind, value)(db, run)
+            journals.chain(db, run)
     stack.start()
     try:
         runs = {one["run"]: one for one in stack.call("GET", "/v1/runs")[1]["runs"]}
-        assert (runs[run]["state"], run in runs[run]["message"]) == ("failed", True)
+        for kind in poisoned:
+            run = f"1121-{kind}"
+            assert (runs[run]["state"], run in runs[run]["message"]) == ("failed", True)
+            reached.add(kind)
         assert runs[stopped.waiting]["state"] == "waiting"
     finally:
         stack.stop()
