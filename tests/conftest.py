@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import router as router  # sets the switches that LangGraph reads at import, whichever test imports it first
@@ -21,6 +22,10 @@ os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
 os.environ["GIT_CONFIG_SYSTEM"] = os.devnull
 # The router starts its worker in "/", where the .venv decides whose code that is: it has to be this checkout's.
 os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+
+# An example that waits for its turn on a busy machine is no failure; each test as a whole has its time limit.
+hypothesis.settings.register_profile("tandem", deadline=None)
+hypothesis.settings.load_profile("tandem")
 
 # Tests that were started in the background inherit an ignored SIGINT, and the programs they press Ctrl-C in would, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
