@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,32 +43,34 @@ def test_the_commit_tells_who_made_it_and_what_proves_it(good: dict[str, Any]) -
     assert "Tandem-Report: sha256:" in message
 
 
-def test_verify_holds_on_a_clean_clone_without_notes_for_somebody_else(good: dict[str, Any], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def somebody_else(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Yield a machine on which nothing runs yet; the first command starts a router."""
+    stack = Stack(tmp_path_factory.mktemp("else"), {})
+    yield stack
+    stack.cli("down")
+
+
+def test_verify_holds_on_a_clean_clone_without_notes_for_somebody_else(
+    good: dict[str, Any], somebody_else: Stack, tmp_path: Path
+) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", good["repo"], str(clone)], check=True)
     assert "refs/notes" not in git(clone, "for-each-ref")
-    stack = Stack(tmp_path, {})
-    try:
-        done = stack.cli("verify", "HEAD", "--repo", str(clone), "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert json.loads(done.stdout.splitlines()[-1])["verdict"] == "holds"
-    finally:
-        stack.cli("down")
+    done = somebody_else.cli("verify", "HEAD", "--repo", str(clone), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["verdict"] == "holds"
 
 
-def test_verify_does_not_hold_with_one_byte_changed(good: dict[str, Any], tmp_path: Path) -> None:
+def test_verify_does_not_hold_with_one_byte_changed(good: dict[str, Any], somebody_else: Stack, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", good["repo"], str(clone)], check=True)
     source = clone / "words" / "text.py"
     source.write_text(source.read_text("utf-8").replace('"-".join', '"_".join'), "utf-8")
     git(clone, "commit", "-q", "-a", "--amend", "--no-edit")
-    stack = Stack(tmp_path, {})
-    try:
-        done = stack.cli("verify", "HEAD", "--repo", str(clone), "--json")
-        assert done.returncode != 0
-        assert json.loads(done.stdout.splitlines()[-1])["verdict"] == "does not hold"
-    finally:
-        stack.cli("down")
+    done = somebody_else.cli("verify", "HEAD", "--repo", str(clone), "--json")
+    assert done.returncode != 0
+    assert json.loads(done.stdout.splitlines()[-1])["verdict"] == "does not hold"
 
 
 def test_a_draft_with_one_byte_changed_never_gets_green(tmp_path: Path) -> None:

@@ -50,10 +50,11 @@ def script(folder: Path, inside: str) -> Path:
     return made
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     rung()
-    made = Stack(tmp_path, rehearsal(script(tmp_path, FOLDER)))
+    folder = tmp_path_factory.mktemp("monorepo")
+    made = Stack(folder, rehearsal(script(folder, FOLDER)))
     made.start()
     yield made
     made.stop()

@@ -138,14 +138,22 @@ def registry_answers() -> bool:
     return "No matching distribution" not in done.stderr and "Connection" not in done.stderr
 
 
-@pytest.fixture
-def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Stack, Team, FakeOllama]]:
-    team = Team(**request.param)
-    with FakeOllama(team) as fake:
-        made = Stack(tmp_path, ollama(fake))
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, FakeOllama]]:
+    with FakeOllama(Team()) as fake:
+        made = Stack(tmp_path_factory.mktemp("ollama"), ollama(fake))
         made.start()
-        yield made, team, fake
+        yield made, fake
         made.stop()
+
+
+@pytest.fixture
+def stack(running: tuple[Stack, FakeOllama], request: pytest.FixtureRequest) -> tuple[Stack, Team, FakeOllama]:
+    """Return the stack that all share, and the server of its models, at which a team of the test's own answers."""
+    (made, fake), team = running, Team(**request.param)
+    fake.behaviour = team
+    fake.asked.clear()
+    return made, team, fake
 
 
 @pytest.mark.timeout(300)

@@ -100,12 +100,14 @@ def test_tools_make_calls_that_come_as_calls(server: Server) -> None:
 
 def test_a_conversation_with_calls_and_their_answers_goes_on(server: Server) -> None:
     async def scenario(backend: OpenAIBackend) -> Reply:
-        asked = question(server, tools=(TOOLS["list_files"],), sampling=Sampling(max_tokens=400))
+        sampling = Sampling(max_tokens=400)  # room for a whole call
+        asked = question(server, tools=(TOOLS["list_files"],), sampling=sampling)
         first = (await answer(backend, asked))[1]
         results = tuple(Message(role="tool", content="a.py", tool_call_id=call.id) for call in first.tool_calls)
         said = Message(role="assistant", content=first.text, tool_calls=first.tool_calls)
         history = (*asked.messages, said, *results)
-        return (await answer(backend, question(server, messages=history, tools=asked.tools)))[1]
+        again = question(server, messages=history, tools=asked.tools, sampling=sampling)
+        return (await answer(backend, again))[1]
 
     assert within(server, scenario).tool_calls[0].name == "list_files"
 

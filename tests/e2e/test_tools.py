@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,6 @@ def demo_tests() -> str:
     return demo_reply("tester")["files"][0]["content"]
 
 
-@pytest.fixture
-def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    made = Stack(tmp_path, rehearsal(script(tmp_path, **request.param)))
-    made.start()
-    yield made
-    made.stop()
-
-
 WORKING: dict[str, list[dict[str, Any]]] = {
     "planner": [
         use("search", pattern="def "),
@@ -91,7 +84,22 @@ WORKING: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("stack", [WORKING], indirect=True)
+@contextmanager
+def playing(folder: Path, turns: dict[str, list[dict[str, Any]]]) -> Iterator[Stack]:
+    made = Stack(folder, rehearsal(script(folder, **turns)))
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with playing(tmp_path_factory.mktemp("working"), WORKING) as made:
+        yield made
+
+
 def test_a_task_is_done_with_tools_and_replays_to_the_same_commit(stack: Stack, tmp_path: Path) -> None:
     repo = sample(tmp_path / "repo")
     run = stack.submit(repo, TASK, yes=True)
@@ -113,18 +121,17 @@ STUCK: dict[str, list[dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("stack", [STUCK], indirect=True)
-def test_a_coder_that_goes_in_circles_is_stopped_by_name_and_the_rounds_end(stack: Stack, tmp_path: Path) -> None:
+def test_a_coder_that_goes_in_circles_is_stopped_by_name_and_the_rounds_end(tmp_path: Path) -> None:
     repo = sample(tmp_path / "repo")
-    run = stack.submit(repo, TASK, yes=True)
-    body = stack.wait(run)
-    assert body["state"] == "rounds spent", body["message"]
-    notes = [data["text"] for kind, data in stack.events(run) if kind == "note"]
+    with playing(tmp_path, STUCK) as stack:
+        run = stack.submit(repo, TASK, yes=True)
+        body = stack.wait(run)
+        assert body["state"] == "rounds spent", body["message"]
+        notes = [data["text"] for kind, data in stack.events(run) if kind == "note"]
     assert any("repetition" in text for text in notes), notes
     assert git(repo, "status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize("stack", [WORKING], indirect=True)
 def test_what_was_said_to_models_can_be_read_and_exported(stack: Stack, tmp_path: Path) -> None:
     repo = sample(tmp_path / "repo")
     run = stack.submit(repo, TASK, yes=True)
@@ -148,6 +155,6 @@ def test_what_was_said_to_models_can_be_read_and_exported(stack: Stack, tmp_path
     again = stack.cli("show", run, "--export", str(file))
     assert again.returncode == 2
     assert "exists" in again.stderr
-    kept = next((stack.state / "flight").glob("*.jsonl"))
+    kept = stack.state / "flight" / f"{run}.jsonl"
     assert kept.stat().st_mode & 0o077 == 0
     assert kept.stat().st_size < file.stat().st_size / 2  # each message is kept once

@@ -8,16 +8,21 @@ from typing import Any
 
 import pytest
 
-from tests.support.scripts import DOCS, FINE, README, good, script
-from tests.support.stack import DEMO, TASK, Stack, git, rehearsal, repository, sample
+from tests.support.playing import Shared, playing
+from tests.support.scripts import DOCS, FINE, README, good
+from tests.support.stack import DEMO, TASK, Stack, git, repository, sample
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    made = Stack(tmp_path_factory.mktemp("ways"), rehearsal())
-    made.start()
-    yield made
-    made.stop()
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    with playing(tmp_path_factory.mktemp("ways")) as made:
+        yield made
+
+
+@pytest.fixture
+def stack(running: Shared) -> Shared:
+    running.play()
+    return running
 
 
 def at_approval(stack: Stack, repo: Path, **more: Any) -> str:
@@ -33,7 +38,7 @@ def commit(repo: Path, path: str, text: str) -> str:
     return git(repo, "rev-parse", "HEAD")
 
 
-def test_a_branch_that_moved_gets_the_change_proven_on_top_without_asking_again(stack: Stack, tmp_path: Path) -> None:
+def test_a_branch_that_moved_gets_the_change_proven_on_top_without_asking_again(stack: Shared, tmp_path: Path) -> None:
     repo = sample(tmp_path / "repo")
     run = at_approval(stack, repo)
     moved = commit(repo, "NOTES.md", "moved meanwhile\n")
@@ -48,7 +53,7 @@ def test_a_branch_that_moved_gets_the_change_proven_on_top_without_asking_again(
     assert (status, replayed["same"]) == (200, True), replayed
 
 
-def test_a_conflicting_change_leaves_the_commit_on_a_branch_and_forces_nothing(stack: Stack, tmp_path: Path) -> None:
+def test_a_conflicting_change_leaves_the_commit_on_a_branch_and_forces_nothing(stack: Shared, tmp_path: Path) -> None:
     repo = sample(tmp_path / "repo")
     run = at_approval(stack, repo)
     text = (repo / "words" / "text.py").read_text("utf-8")
@@ -61,7 +66,7 @@ def test_a_conflicting_change_leaves_the_commit_on_a_branch_and_forces_nothing(s
     assert git(repo, "rev-parse", body["branch"]) == body["commit"]
 
 
-def test_a_dirty_checkout_is_left_alone_and_the_message_says_what_to_do(stack: Stack, tmp_path: Path) -> None:
+def test_a_dirty_checkout_is_left_alone_and_the_message_says_what_to_do(stack: Shared, tmp_path: Path) -> None:
     repo = sample(tmp_path / "repo")
     base = git(repo, "rev-parse", "main")
     run = at_approval(stack, repo)
@@ -75,7 +80,7 @@ def test_a_dirty_checkout_is_left_alone_and_the_message_says_what_to_do(stack: S
     assert git(repo, "rev-parse", body["branch"]) == body["commit"]
 
 
-def test_branch_delivers_a_branch_and_nothing_else(stack: Stack, tmp_path: Path) -> None:
+def test_branch_delivers_a_branch_and_nothing_else(stack: Shared, tmp_path: Path) -> None:
     repo = sample(tmp_path / "repo")
     base = git(repo, "rev-parse", "main")
     run = stack.submit(repo, TASK, branch="feature/slugs", yes=True)
@@ -87,7 +92,7 @@ def test_branch_delivers_a_branch_and_nothing_else(stack: Stack, tmp_path: Path)
 
 
 def test_remarks_on_lines_go_back_to_the_coder_and_the_new_diff_is_asked_about_anew(
-    stack: Stack, tmp_path: Path
+    stack: Shared, tmp_path: Path
 ) -> None:
     repo = sample(tmp_path / "repo")
     run = at_approval(stack, repo)
@@ -95,13 +100,13 @@ def test_remarks_on_lines_go_back_to_the_coder_and_the_new_diff_is_asked_about_a
     remark = {"path": "words/text.py", "line": 20, "text": "call it parts"}
     stack.answer(run, "change", comments=[remark])
     body = stack.wait(run)
-    # The script's coder says the same again: the draft equals an earlier tree, and its proof is asked about once more.
+    # The coder says the same again: the draft equals an earlier tree, and its proof is asked about once more.
     assert body["state"] == "waiting"
     assert body["question"]["id"] != first["id"]
-    assert body["round"] == 3
+    assert body["round"] == 2
 
 
-def test_an_answer_about_other_bytes_is_refused_and_a_second_one_changes_nothing(stack: Stack, tmp_path: Path) -> None:
+def test_an_answer_about_other_bytes_is_refused_and_a_second_one_changes_nothing(stack: Shared, tmp_path: Path) -> None:
     repo = sample(tmp_path / "repo")
     run = at_approval(stack, repo)
     question = stack.wait(run)["question"]
@@ -117,7 +122,7 @@ def test_an_answer_about_other_bytes_is_refused_and_a_second_one_changes_nothing
     assert git(repo, "rev-list", "--count", "main") == "2"
 
 
-def test_rejected_means_nothing_is_merged(stack: Stack, tmp_path: Path) -> None:
+def test_rejected_means_nothing_is_merged(stack: Shared, tmp_path: Path) -> None:
     repo = sample(tmp_path / "repo")
     run = at_approval(stack, repo)
     stack.answer(run, "reject", text="not now")
@@ -127,7 +132,7 @@ def test_rejected_means_nothing_is_merged(stack: Stack, tmp_path: Path) -> None:
     assert git(repo, "rev-list", "--count", "--all") == "1"
 
 
-def test_a_cancelled_run_goes_on_where_it_was(stack: Stack, tmp_path: Path) -> None:
+def test_a_cancelled_run_goes_on_where_it_was(stack: Shared, tmp_path: Path) -> None:
     repo = sample(tmp_path / "repo")
     run = at_approval(stack, repo)
     assert stack.call("POST", f"/v1/runs/{run}/cancel")[1]["state"] == "cancelled"
@@ -136,7 +141,7 @@ def test_a_cancelled_run_goes_on_where_it_was(stack: Stack, tmp_path: Path) -> N
     assert stack.wait(run, until=("merged",))["state"] == "merged"
 
 
-def test_undo_reverts_with_a_commit_of_its_own(stack: Stack, tmp_path: Path) -> None:
+def test_undo_reverts_with_a_commit_of_its_own(stack: Shared, tmp_path: Path) -> None:
     repo = sample(tmp_path / "repo")
     tree = git(repo, "rev-parse", "main^{tree}")
     run = stack.submit(repo, TASK, yes=True)
@@ -148,68 +153,52 @@ def test_undo_reverts_with_a_commit_of_its_own(stack: Stack, tmp_path: Path) -> 
     assert git(repo, "rev-list", "--count", "main") == "3"
 
 
-def test_documentation_is_merged_as_unproven_and_says_so(tmp_path: Path) -> None:
-    played = script(tmp_path, "docs", assessor=[DOCS], coder=[README], reviewer=[FINE])
-    own, repo = Stack(tmp_path, rehearsal(played)), sample(tmp_path / "repo")
-    own.start()
-    try:
-        run = own.submit(repo, "Shorten the README")
-        body = own.wait(run)
-        assert "no test proves it" in body["question"]["text"]
-        own.answer(run, "approve")
-        body = own.wait(run)
-        assert (body["state"], body["verdict"]) == ("merged", "unproven"), body["message"]
-        assert "Tandem-Proof: none (documentation)" in git(repo, "log", "-1", "--format=%B")
-        verified = own.cli("verify", "HEAD", "--repo", str(repo), "--json")
-        assert '"verdict": "unproven"' in verified.stdout.splitlines()[-1], verified.stdout
-    finally:
-        own.stop()
+def test_documentation_is_merged_as_unproven_and_says_so(stack: Shared, tmp_path: Path) -> None:
+    stack.play(assessor=[DOCS], coder=[README], reviewer=[FINE])
+    repo = sample(tmp_path / "repo")
+    run = stack.submit(repo, "Shorten the README")
+    body = stack.wait(run)
+    assert "no test proves it" in body["question"]["text"]
+    stack.answer(run, "approve")
+    body = stack.wait(run)
+    assert (body["state"], body["verdict"]) == ("merged", "unproven"), body["message"]
+    assert "Tandem-Proof: none (documentation)" in git(repo, "log", "-1", "--format=%B")
+    verified = stack.cli("verify", "HEAD", "--repo", str(repo), "--json")
+    assert '"verdict": "unproven"' in verified.stdout.splitlines()[-1], verified.stdout
 
 
-def test_code_under_a_task_for_documentation_is_thrown_away(tmp_path: Path) -> None:
+def test_code_under_a_task_for_documentation_is_thrown_away(stack: Shared, tmp_path: Path) -> None:
     code = {"files": [{"path": "words/text.py", "content": "x = 1\n"}], "note": "", "dispute": ""}
-    played = script(tmp_path, "sly", assessor=[DOCS], coder=[code], reviewer=[FINE])
-    own, repo = Stack(tmp_path, rehearsal(played)), sample(tmp_path / "repo")
-    own.start()
-    try:
-        body = own.wait(own.submit(repo, "Shorten the README", yes=True))
-        assert body["state"] == "rounds spent", body["message"]
-        assert git(repo, "rev-list", "--count", "--all") == "1"
-    finally:
-        own.stop()
+    stack.play(assessor=[DOCS], coder=[code], reviewer=[FINE])
+    repo = sample(tmp_path / "repo")
+    body = stack.wait(stack.submit(repo, "Shorten the README", yes=True))
+    assert body["state"] == "rounds spent", body["message"]
+    assert git(repo, "rev-list", "--count", "--all") == "1"
 
 
-def test_the_coder_cannot_weaken_a_test_that_was_there_before(tmp_path: Path) -> None:
+def test_the_coder_cannot_weaken_a_test_that_was_there_before(stack: Shared, tmp_path: Path) -> None:
     weak = {"path": "tests/test_text.py", "content": "import unittest\n"}
     code = good("coder", 2)
-    played = script(tmp_path, "weak", coder=[{**code, "files": [*code["files"], weak]}, code], reviewer=[FINE])
-    own, repo = Stack(tmp_path, rehearsal(played)), sample(tmp_path / "repo")
-    own.start()
-    try:
-        before = git(repo, "rev-parse", "main:tests/test_text.py")
-        body = own.wait(own.submit(repo, TASK, yes=True))
-        assert body["state"] == "merged", body["message"]
-        assert git(repo, "rev-parse", "main:tests/test_text.py") == before
-    finally:
-        own.stop()
+    stack.play(coder=[{**code, "files": [*code["files"], weak]}, code], reviewer=[FINE])
+    repo = sample(tmp_path / "repo")
+    before = git(repo, "rev-parse", "main:tests/test_text.py")
+    body = stack.wait(stack.submit(repo, TASK, yes=True))
+    assert body["state"] == "merged", body["message"]
+    assert git(repo, "rev-parse", "main:tests/test_text.py") == before
 
 
-def test_a_router_that_cannot_decide_asks_the_lead(tmp_path: Path) -> None:
+def test_a_router_that_cannot_decide_asks_the_lead(stack: Shared, tmp_path: Path) -> None:
     unsure = {"reason": "two meanings", "difficulty": "low", "kind": "code", "reflect": False, "sure": False}
-    own = Stack(tmp_path, rehearsal(script(tmp_path, "unsure", assessor=[unsure])))
-    own.start()
-    try:
-        run = own.submit(sample(tmp_path / "repo"), TASK)
-        assert "two meanings" in own.wait(run)["question"]["text"]
-        own.answer(run, "code high")
-        assert own.wait(run)["question"]["kind"] == "plan"  # high: the plan is shown
-        own.answer(run, "approve")
-        assert own.wait(run)["question"]["kind"] == "approve"
-    finally:
-        own.stop()
+    stack.play(assessor=[unsure])
+    run = stack.submit(sample(tmp_path / "repo"), TASK)
+    assert "two meanings" in stack.wait(run)["question"]["text"]
+    stack.answer(run, "code high")
+    assert stack.wait(run)["question"]["kind"] == "plan"  # high: the plan is shown
+    stack.answer(run, "approve")
+    assert stack.wait(run)["question"]["kind"] == "approve"
 
 
-def test_an_empty_repository_of_files_gets_its_first_tests(stack: Stack, tmp_path: Path) -> None:
+def test_an_empty_repository_of_files_gets_its_first_tests(stack: Shared, tmp_path: Path) -> None:
     source = (DEMO / "sample" / "words" / "text.py").read_text("utf-8")
     repo = repository(tmp_path / "repo", {"words/__init__.py": "", "words/text.py": source})
     run = stack.submit(repo, TASK, yes=True)

@@ -163,7 +163,7 @@ def begin(stack: Stack, *arguments: str, **env: str) -> subprocess.Popen[str]:
     """Start the `tandem` command in a process group of its own, as a shell at a terminal does."""
     return subprocess.Popen(
         [sys.executable, "-c", "from tandem.entry import cli; cli()", *arguments],
-        env={**stack.env, "PYTHONPATH": str(ROOT), **env},
+        env={**stack.env, **env},
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -441,20 +441,23 @@ def test_each_poisoned_run_is_refused_by_name_and_the_others_go_on(
 
 
 @pytest.mark.row(28)
-@pytest.mark.parametrize(("kind", "value"), [("opened", "5"), ("state", '{"state": []}')])
 def test_a_run_whose_lines_are_chained_and_have_no_shape_is_refused_by_name(
-    kind: str, value: str, stopped: Stopped, tmp_path: Path, reached: Reached
+    stopped: Stopped, tmp_path: Path, reached: Reached
 ) -> None:
     stack = stopped.again(tmp_path / "stack")
+    poisoned = {"opened": "5", "state": '{"state": []}'}
     with forced(stack.state / "journal.db") as db:
-        run = journals.cloned(db, stopped.waiting, "1121-poisoned")
-        value_of(kind, value)(db, run)
-        journals.chain(db, run)
-    reached.add(f"{kind} {value}")
+        for kind, value in poisoned.items():
+            run = journals.cloned(db, stopped.waiting, f"1121-{kind}")
+            value_of(kind, value)(db, run)
+            journals.chain(db, run)
     stack.start()
     try:
         runs = {one["run"]: one for one in stack.call("GET", "/v1/runs")[1]["runs"]}
-        assert (runs[run]["state"], run in runs[run]["message"]) == ("failed", True)
+        for kind in poisoned:
+            run = f"1121-{kind}"
+            assert (runs[run]["state"], run in runs[run]["message"]) == ("failed", True)
+            reached.add(kind)
         assert runs[stopped.waiting]["state"] == "waiting"
     finally:
         stack.stop()
@@ -492,19 +495,20 @@ def test_what_a_person_was_told_is_in_the_database_alone(running: Stack, tmp_pat
 
 
 @pytest.mark.row(29)
-@pytest.mark.parametrize("point", ["journal.after.reply:3", "effect.done.delivery"])
-def test_killed_and_its_log_lost_a_run_goes_on_and_merges_once(point: str, tmp_path: Path, reached: Reached) -> None:
-    stack, repo = scene(tmp_path), sample(tmp_path / "repo")
+def test_killed_and_its_log_lost_a_run_goes_on_and_merges_once(tmp_path: Path, reached: Reached) -> None:
+    """Twice: in the middle of the work, and when the merge is done and not recorded."""
+    stack, repo, run = scene(tmp_path), sample(tmp_path / "repo"), ""
     tree = wanted(tmp_path, repo)
-    name, _, number = point.partition(":")
-    stack.start(TANDEM_FAULT=f"{name}:kill:{number or 1}")
-    assert stack.router is not None
-    run = stack.submit(repo, TASK, yes=True)
-    assert stack.router.wait(60) == -signal.SIGKILL
-    log = stack.state / "journal.db-wal"
-    reached.add("log lost", (_size(log) or 0) > 0)
-    log.unlink()
-    (stack.state / "journal.db-shm").unlink()
+    for point in ("journal.after.reply:kill:3", "effect.done.delivery:kill:1"):
+        stack.start(TANDEM_FAULT=point)
+        assert stack.router is not None
+        run = run or stack.submit(repo, TASK, yes=True)
+        assert stack.router.wait(60) == -signal.SIGKILL
+        log = stack.state / "journal.db-wal"
+        reached.add(f"log lost at {point}", (_size(log) or 0) > 0)
+        log.unlink()
+        (stack.state / "journal.db-shm").unlink()
+    assert len(reached.counts) == reached.total == 2
     stack.start()
     try:
         assert stack.wait(run)["state"] == "merged"

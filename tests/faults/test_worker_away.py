@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.faults import life
 from tests.faults.matrix import Reached
+from tests.faults.scene import came_to, ground, held, quick
 from tests.faults.test_points import struck
+from tests.faults.wires import team
 from tests.support.fake_ollama import FakeOllama, Say, persona_of
-from tests.support.stack import TASK, Stack, git, rehearsal, repository, sample
+from tests.support.stack import TASK, Stack, git, rehearsal, sample
 
 
 def settings(fake: FakeOllama) -> dict[str, str]:
@@ -48,24 +49,21 @@ def recorded(stack: Stack, kind: str) -> list[tuple[str, int, Any]]:
 
 def merged(stack: Stack, repo: Path, run: str) -> str:
     """Bring a run to its merge and return the tree; nothing may be recorded twice."""
+    before = int(git(repo, "rev-list", "--count", "main"))
     stack.answer(run, "approve")
-    assert stack.wait(run, until=("merged", "failed"))["state"] == "merged"
+    came_to(stack, run, "merged")
     for kind in ("reply", "report", "answered", "delivery"):
         places = [row[:2] for row in recorded(stack, kind)]
         assert len(places) == len(set(places)), kind
-    assert git(repo, "rev-list", "--count", "main") == "2"
+    assert git(repo, "rev-list", "--count", "main") == str(before + 1)
     return git(repo, "rev-parse", "main^{tree}")
 
 
 class Slow:
-    """A model that says the demo's script, and its plan word by word, slowly."""
-
-    def __init__(self) -> None:
-        self.model = life.Model()
-        self.model.sensible = True
+    """A model that says what the demo's script says in the end, and its plan word by word, slowly."""
 
     def __call__(self, body: Mapping[str, Any]) -> Say:
-        say = self.model(body)
+        say = team(body)
         return Say(say.text, pause_s=0.02) if persona_of(body) == "plan" else say
 
     def plans(self, fake: FakeOllama) -> list[dict[str, Any]]:
@@ -85,7 +83,7 @@ class Unharmed:
 def unharmed(tmp_path_factory: pytest.TempPathFactory) -> Unharmed:
     """Live through a run that nobody disturbs."""
     folder = tmp_path_factory.mktemp("unharmed")
-    stack, repo = Stack(folder, rehearsal()), sample(folder / "repo")
+    stack, repo = Stack(folder, rehearsal(quick(folder))), sample(folder / "repo")
     stack.start()
     try:
         tree = merged(stack, repo, stack.submit(repo, TASK))
@@ -118,7 +116,7 @@ def test_killed_in_the_middle_of_a_reply_it_is_asked_again_and_the_first_part_is
     first, second = slow.plans(fake)
     assert first == second
     replies = [value["text"] for _, _, value in recorded(stack, "reply")]
-    assert replies.count(slow.model(first).text) == 1  # not a letter of the first part before it
+    assert replies.count(team(first).text) == 1  # not a letter of the first part before it
     assert tree == unharmed.tree
 
 
@@ -126,9 +124,8 @@ def test_killed_in_the_middle_of_a_reply_it_is_asked_again_and_the_first_part_is
 def test_a_reply_nobody_was_told_is_kept_and_its_model_not_asked_again(
     unharmed: Unharmed, tmp_path: Path, reached: Reached
 ) -> None:
-    model, repo, log = life.Model(), sample(tmp_path / "repo"), tmp_path / "faults.log"
-    model.sensible = True
-    with FakeOllama(model) as fake:
+    repo, log = sample(tmp_path / "repo"), tmp_path / "faults.log"
+    with FakeOllama(team) as fake:
         env = {"TANDEM_FAULT": "worker.reply:kill:4", "TANDEM_FAULT_LOG": str(log)}
         stack = Stack(tmp_path, settings(fake) | env)
         stack.start()
@@ -141,34 +138,24 @@ def test_a_reply_nobody_was_told_is_kept_and_its_model_not_asked_again(
     assert len(fake.asked) == len({json.dumps(body, sort_keys=True) for body in fake.asked})
 
 
-SLEEPS = """
-import time, unittest
-
-class SleepTest(unittest.TestCase):
-    def test_sleeps(self):
-        time.sleep(2)
-"""
-
-
 @pytest.mark.row(4)
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_killed_while_tests_run_it_leaves_no_process_and_they_run_again(
     unharmed: Unharmed, tmp_path: Path, reached: Reached
 ) -> None:
-    source = sample(tmp_path / "source")
-    files = {path: (source / path).read_text() for path in git(source, "ls-files").splitlines()}
-    repo = repository(tmp_path / "repo", {**files, "tests/test_sleeps.py": SLEEPS})
-    stack = Stack(tmp_path, rehearsal())
+    repo = ground(tmp_path / "repo", holds=True)
+    stack = Stack(tmp_path, rehearsal(quick(tmp_path)))
     stack.start()
     try:
         run = stack.submit(repo, TASK)
         worker = worker_pid(stack)
-        children = until(lambda: descendants(worker), "tests that run")
-        time.sleep(0.3)
-        children |= descendants(worker)
+        held(stack, "tests")
+        children = descendants(worker)
+        assert children
         os.kill(worker, signal.SIGKILL)
         reached.add("worker killed while tests ran")
         until(lambda: not any(alive(child) for child in children), f"the end of {children}", 10)
+        came_to(stack, run, "waiting")
         merged(stack, repo, run)
         verdicts = [value["verdict"] for _, _, value in recorded(stack, "report")]
         assert verdicts == unharmed.verdicts

@@ -25,6 +25,7 @@ from router.lock import LOCK_NAME, StateLock
 from tandem.errors import AlreadyRunning, BadConfig
 from tandem.paths import socket_path
 
+ROOT = Path(__file__).resolve().parents[2]
 SOCKET_CPU_S = 1.4  # twice the aim: a busy machine, bytecode perhaps not compiled; `tandem bench run` measures it
 
 
@@ -77,7 +78,7 @@ def _router(state: Path, *arguments: str, **env: str) -> Iterator[subprocess.Pop
     home.mkdir(exist_ok=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "tandem", "router", "--state", str(state), *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": str(home), **env},
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), **env},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -42,6 +42,7 @@ class Stack:
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
+            "PYTHONPATH": str(ROOT),  # the router starts its worker elsewhere, and it has to be of this checkout, too
             "TANDEM_STATE": str(self.state),
             "TANDEM_CHECK_MUTATION_S": "0",  # of which other tests tell; here they would only cost time
             "TANDEM_CHECK_REPEATS": "0",
@@ -145,7 +146,7 @@ class Stack:
         """Run the `tandem` command without a terminal."""
         return subprocess.run(
             [sys.executable, "-c", "from tandem.entry import cli; cli()", *args],
-            env={**self.env, "PYTHONPATH": str(ROOT)},
+            env=self.env,
             cwd=cwd or ROOT,
             capture_output=True,
             text=True,
