@@ -18,7 +18,7 @@ from router.execution import Ports
 from router.repository import OwnRepository, commits_of, proof_commit, proof_note, read_commit
 from tandem import proof
 from tandem.deciding import has_a_say
-from tandem.detect import is_documentation
+from tandem.detect import is_documentation, is_test_file
 from tandem.errors import BadInput, Refused, TandemError
 from tandem.types import CheckReport, CheckRequest, CommitId, Edit, Json, PrepareRequest, RequestId, RunId, Seal
 
@@ -153,6 +153,9 @@ async def _mismatch(case: _Case, parents: tuple[CommitId, ...]) -> str | None:
         return f"it says documentation only, and changes {odd[0]}" if odd else None
     if not (claimed.test_files and claimed.command):
         return "its proof names no tests"
+    for path in claimed.test_files:
+        if not is_test_file(path, claimed.adapter) and not path.endswith("__init__.py"):
+            return f"its proof names {path} as a test, which it is not"
     return await _has_a_say(case)
 
 

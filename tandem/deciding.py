@@ -31,6 +31,10 @@ _CONFIGURED = re.compile(
 )
 _RUNNERS = frozenset(("pytest", "_pytest", "pluggy", "unittest"))  # a module of this name could stand in for one
 _LOADED = ("node_modules", "__pycache__")
+_BESIDE = frozenset(
+    ("test", "tests", "__tests__", "__mocks__", "__snapshots__")
+)  # what tests load, and may stand first
+_CODE = (".py", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".mts", ".cts", ".tsx", ".snap", ".rs")
 _MAKEFILES = frozenset(("makefile", "gnumakefile"))
 _JEST_SCRIPTS = ("pretest", "test", "posttest")
 
@@ -49,6 +53,8 @@ def decides_what_passes(path: str, adapter: Adapter, command: Sequence[str] = ()
         or any(
             part.removesuffix(".py") in _RUNNERS for part in parts if part == name or adapter in ("pytest", "unittest")
         )
+        or (name.endswith(_CODE) and not _BESIDE.isdisjoint(folders))
+        or name.startswith("setuptests.")
         or ".cargo" in folders
         or (adapter in ("go", "cargo") and "vendor" in folders)
         or is_test_file(path, adapter)

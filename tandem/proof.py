@@ -127,7 +127,7 @@ def green(
         return GreenResult(holds=False, reason="no test was red on the base, so nothing is proven")
     if head.missing:
         return GreenResult(holds=False, reason=f"the tester's tests did not all run: {_names(head.missing)}")
-    if controls in ("held", "unbuilt") and head.controls not in ("", "held"):
+    if controls in ("held", "unbuilt") and head.controls != "held":
         reason = "tampered: the judge's own tests ran on the base, and do not run on the head"
         return GreenResult(holds=False, reason=reason)
     if not head.tests:

@@ -112,5 +112,5 @@ def claimed_run(message: str) -> str:
 def _decoded(body: bytes, encoding: str) -> str:
     try:
         return body.decode(encoding, "replace")
-    except LookupError:
+    except (LookupError, UnicodeError):  # no such encoding, or one that is no text's
         return body.decode("utf-8", "replace")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tandem.trailers import sealed
 from tests.support.playing import Shared, playing
 from tests.support.scripts import DOCS, FINE, README, good
 from tests.support.stack import TASK, Stack, git, rehearsal, repository, sample
@@ -91,7 +92,14 @@ def forged(repo: Path, run: Any) -> None:
     message = git(repo, "log", "-1", "--format=%B")
     tree = git(repo, "write-tree")
     lines = [f"Tandem-Tree: {tree}" if line.startswith("Tandem-Tree:") else line for line in message.splitlines()]
-    git(repo, "commit", "-q", "--amend", "-m", "\n".join(lines))
+    git(repo, "commit", "-q", "--amend", "-m", resealed("\n".join(lines)))
+
+
+def resealed(message: str) -> str:
+    """Return a message with its trailers summed anew, as a forger can."""
+    body, _, trailers = message.rpartition("\n\n")
+    lines = [line.partition(": ")[::2] for line in trailers.splitlines() if not line.startswith("Tandem-Seal:")]
+    return f"{body}\n\n{sealed(lines)}\n"
 
 
 def test_a_commit_that_brings_its_own_judge_does_not_hold(stack: Shared, tmp_path: Path) -> None:
@@ -108,7 +116,7 @@ def test_a_commit_that_claims_more_tests_than_it_has_does_not_hold(stack: Shared
     assert stack.wait(stack.submit(repo, TASK, yes=True))["state"] == "merged"
     message = git(repo, "log", "-1", "--format=%B").replace("Tandem-New-Tests: 4", "Tandem-New-Tests: 999")
     assert "999" in message
-    git(repo, "commit", "-q", "--amend", "-m", message)
+    git(repo, "commit", "-q", "--amend", "-m", resealed(message))
     done = stack.cli("verify", "HEAD", "--repo", str(repo), "--json")
     assert done.returncode == 1
     assert "claims 999 new tests" in done.stdout.splitlines()[-1]

@@ -33,6 +33,10 @@ from tandem.deciding import decides_what_passes, has_a_say, is_watched
         ("node_modules/jest/index.js", "jest"),
         (".npmrc", "node"),
         (".cargo/config.toml", "cargo"),
+        ("tests/calc.py", "pytest"),
+        ("tests/__init__.py", "unittest"),
+        ("app/__mocks__/two.js", "jest"),
+        ("src/setupTests.js", "jest"),
         ("vendor/x/lib.go", "go"),
     ],
 )

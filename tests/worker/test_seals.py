@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tandem import wire
 from tandem.types import CheckReport, CommitId, Seal
 from tests.support.trees import Trees, rung
 from worker.check import Checker
@@ -205,6 +206,11 @@ CHEATS: dict[str, tuple[dict[str, str], str, str]] = {
         "tampered",
         "calc.py:3: 'pytest' in sys.modules asks whether a test runs",
     ),
+    "a module beside the tests that stands in front": (
+        {"tests/calc.py": HONEST},
+        "tampered",
+        "tests/calc.py decides what passes",
+    ),
     "leaves at once": ({"calc.py": "import os\nos._exit(0)\n"}, "not run", "left no report"),
     "a module in pytest's place": (
         {"pytest.py": "import sys\nsys.exit(0)\n", "calc.py": HONEST},
@@ -282,3 +288,35 @@ def test_small_faults_in_the_change_are_put_before_its_tests(tmp_path: Path) -> 
     assert report.verdict == "passed"
     assert report.mutants == 6  # ==, ==, and, 77, 5, +; a text is none
     assert 1 <= report.killed < report.mutants
+
+
+def test_a_known_failure_in_the_tester_s_file_does_not_switch_the_twins_off(tmp_path: Path) -> None:
+    base = {"calc.py": "def add(a, b):\n    raise NotImplementedError\n"}
+    known = {FILE: f"{TESTS[FILE]}\n\ndef test_broken():\n    assert False\n"}
+    report = Judged(tmp_path, base, known, PYTEST).head({"calc.py": ALWAYS})
+    assert (report.verdict, report.controls) == ("tampered", "held")
+
+
+def test_many_settings_do_not_hide_the_tester_s_files(tmp_path: Path) -> None:
+    base = {f"a/node_modules/{number}.js": "" for number in range(210)} | {"calc.py": "def add(a, b): return None\n"}
+    report = Judged(tmp_path, base, TESTS, PYTEST).head({"calc.py": ALWAYS})
+    assert report.verdict == "tampered"
+
+
+def test_a_message_with_half_a_character_can_be_told(tmp_path: Path) -> None:
+    code = "def add(a, b):\n    raise ValueError('name is \\udce9')\n"
+    report = python(tmp_path).head({"calc.py": code})
+    assert report.verdict == "failed"
+    assert wire.report_in(wire.report_out(report)).tests == report.tests
+
+
+def test_an_expression_nested_deep_is_no_trouble(tmp_path: Path) -> None:
+    deep = "X = str(" + " + ".join(["'a test'"] * 1500) + ")\n"
+    assert python(tmp_path).head({"calc.py": HONEST + deep}).verdict == "passed"
+
+
+def test_the_first_failure_stops_nothing(tmp_path: Path) -> None:
+    judged = python(tmp_path, ("python -m pytest -x", "pytest"))
+    red = judged.red()
+    assert (red.controls, red.missing) == ("held", ())
+    assert judged.head({"calc.py": HONEST}).controls == "held"

@@ -10,7 +10,14 @@ from worker.adapters.reports import ended
 from worker.sandbox.spec import OUT, REPORTERS
 from worker.twins import python as twins
 
-_FLAGS = ("-p", "no:cacheprovider", "--color=no", "--continue-on-collection-errors")  # one bad file hides no other
+# no failure, and no file that does not load, may hide what the others do
+_FLAGS = (
+    "-p",
+    "no:cacheprovider",
+    "--color=no",
+    "--continue-on-collection-errors",
+    "--maxfail=0",
+)  # one failure hides no other
 _SCRIPT = f"{REPORTERS}/pytest_report.py"
 
 

@@ -66,9 +66,14 @@ def one(item: Any) -> TestResult:
     if outcome not in OUTCOMES or not isinstance(data.get("id"), str):
         raise ValueError(f"an entry has no id or the outcome {outcome!r}")
     return TestResult(
-        id=data["id"],
+        id=_plain(data["id"]),
         outcome=outcome,
-        file=str(data.get("file", "")),
-        message=str(data.get("message", "")),
-        cause=str(data.get("cause", ""))[:80],
+        file=_plain(data.get("file", "")),
+        message=_plain(data.get("message", "")),
+        cause=_plain(data.get("cause", ""))[:80],
     )
+
+
+def _plain(text: object) -> str:
+    """Return a text that can be told: half a character, which JSON allows, is none."""
+    return str(text).encode("utf-8", "replace").decode()

@@ -79,12 +79,9 @@ async def _settled(git_dir: Path, seal: Seal, request: CheckRequest, read: _Read
     """Return the tester's files and the settings of the suite; not every test there is, which may be thousands."""
     listed = await git("ls-tree", "-rz", "--name-only", "--full-tree", request.commit, git_dir=git_dir)
     paths = listed.stdout.decode("utf-8", "surrogateescape").split("\0")
-    wanted = [
-        path
-        for path in paths
-        if path in seal.files or (is_watched(path, request.adapter) and not is_test_file(path, request.adapter))
-    ]
-    found = {path: await read.data(request.commit, path) for path in wanted[:_FILES_MAX]}
+    wanted = [p for p in paths if is_watched(p, request.adapter) and not is_test_file(p, request.adapter)]
+    others = [path for path in wanted if path not in seal.files][:_FILES_MAX]
+    found = {path: await read.data(request.commit, path) for path in (*seal.files, *others)}
     return {path: data for path, data in found.items() if data is not None}
 
 

@@ -7,6 +7,7 @@ short on purpose: each of these has no other use than to know that a test runs. 
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -55,6 +56,11 @@ def _in_python(text: str) -> Iterator[tuple[int, str]]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
+    with contextlib.suppress(RecursionError):  # an expression nested that deep asks nothing
+        yield from _asked(tree)
+
+
+def _asked(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and node.value in _PYTHON_NAMES:
             yield node.lineno, str(node.value)

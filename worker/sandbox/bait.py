@@ -112,8 +112,20 @@ def _wake(address: tuple[str, int]) -> None:
 def _knock(port: int, over: threading.Event) -> None:
     """Connect to a port where nobody listens, again and again, until somebody does."""
     while not over.wait(_KNOCK_S):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), _connected(port):
             pass
+
+
+def _connected(port: int) -> socket.socket:
+    """Return a connection to a port of this machine, with no name looked up on the way."""
+    connection = socket.socket()
+    connection.settimeout(1)
+    try:
+        connection.connect(("127.0.0.1", port))
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _process(stack: ExitStack) -> dict[str, Any]:
