@@ -115,14 +115,16 @@ def _picked(data: Any, *keys: str) -> dict[str, Any]:
 
 
 def _pyproject(text: str) -> Any:
-    return _picked(tomllib.loads(text), "tool.pytest", "project.entry-points", "tool.setuptools.entry-points")
+    return _picked(tomllib.loads(text), "tool.pytest", "project.entry-points.pytest11")
 
 
 def _ini(*sections: str) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         parser.read_string(text)
-        return {name: dict(parser[name]) for name in parser.sections() if name.startswith(sections)}
+        found = {name: dict(parser[name]) for name in parser.sections() if name.startswith(sections)}
+        plugins = parser.get("options.entry_points", "pytest11", fallback="")
+        return found | ({"pytest11": plugins} if plugins else {})
 
     return read
 
@@ -148,7 +150,7 @@ def _scripts(scripts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cargo(text: str) -> Any:
     keys = ("test", "lib.test", "lib.harness", "lib.doctest", "package.autotests", "package.build", "patch", "replace")
-    return _picked(tomllib.loads(text), *keys, "profile", "target")
+    return _picked(tomllib.loads(text), *keys, "profile.test", "profile.dev", "target")
 
 
 def _go(text: str) -> Any:
@@ -157,7 +159,7 @@ def _go(text: str) -> Any:
 
 _PARTS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "pyproject.toml": (_pyproject, "tool.pytest or its entry points"),
-    "setup.cfg": (_ini("tool:pytest", "options.entry_points"), "tool:pytest or its entry points"),
+    "setup.cfg": (_ini("tool:pytest"), "tool:pytest or its entry points"),
     "tox.ini": (_ini("pytest", "tool:pytest"), "pytest"),
     "package.json": (_package, "the scripts of its tests or their settings"),
     "cargo.toml": (_cargo, "its tests, build, profile or patches"),

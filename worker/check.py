@@ -6,6 +6,7 @@ beside them; and, with twins, they run once more under other names. Each run has
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -162,7 +163,8 @@ class Checker:
         """Return the report with how many small faults in the change the tester's tests notice, as time allows."""
         until = time.monotonic() + case.seal.mutation_s
         enough_s = report.duration_s  # of runs larger than this one
-        for mutant in _mutants(case.changed)[:_MUTANTS_MAX]:
+        waiting = await asyncio.to_thread(_mutants, case.changed) if case.seal.mutation_s else []
+        for mutant in waiting[:_MUTANTS_MAX]:
             left_s = until - time.monotonic()
             if left_s < enough_s:
                 break

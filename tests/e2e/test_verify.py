@@ -201,6 +201,13 @@ def test_the_hook_takes_what_is_proven_and_nothing_else(stack: Stack, proven: Pa
     taken = push(proof)
     assert taken.returncode == 0, taken.stderr
     assert git(shared, "rev-parse", "main") == proof
+    assert push(proof, "master").returncode == 0, "a new branch of commits that are there already"
+    git(shared, "update-ref", "-d", "refs/heads/topic")
+    git(shared, "update-ref", "-d", "refs/heads/master")
+    late = push("HEAD", "master")
+    assert late.returncode != 0, "a new branch brings a commit without a proof"
+    git(clone, "revert", "--no-edit", "HEAD")
+    assert push("HEAD", "master").returncode != 0, "its tip alone is not what is asked"
 
 
 def test_a_person_may_merge_without_a_proof_in_so_many_words(tmp_path: Path) -> None:

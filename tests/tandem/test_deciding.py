@@ -80,6 +80,9 @@ PACKAGE = {"name": "a", "scripts": {"test": "npm run unit", "unit": "node --test
     [
         ("pyproject.toml", PYPROJECT, PYPROJECT.replace("[]", '["x"]')),
         ("pyproject.toml", None, '[project]\nname = "a"\n'),
+        ("setup.cfg", "", "[options.entry_points]\nconsole_scripts = a = a:main\n"),
+        ("pyproject.toml", "", '[project.entry-points.plugins]\nx = "y"\n'),
+        ("Cargo.toml", "", "[profile.release]\nlto = true\n"),
         ("setup.cfg", "[metadata]\nname = a\n", "[metadata]\nname = b\n"),
         ("tox.ini", "[testenv]\ndeps = a\n", "[testenv]\ndeps = b\n"),
         ("package.json", json.dumps(PACKAGE), json.dumps(PACKAGE | {"dependencies": {"x": "1"}})),
@@ -102,6 +105,7 @@ def test_a_project_s_own_file_may_change_beside_its_tests(path: str, before: str
         ("pyproject.toml", PYPROJECT, None),
         ("pyproject.toml", "", '[project.entry-points.pytest11]\nx = "y"\n'),
         ("setup.cfg", "", "[tool:pytest]\naddopts = -k none\n"),
+        ("setup.cfg", "", "[options.entry_points]\npytest11 = a = a\n"),
         ("tox.ini", "", "[pytest]\naddopts = -k none\n"),
         ("package.json", json.dumps(PACKAGE), json.dumps(PACKAGE | {"scripts": {"test": "true"}})),
         (

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _TYPESCRIPT = (("tree_sitter_typescript", "language_tsx"), ("tree_sitter_typescript", "language_typescript"))
-_GRAMMARS = {
+GRAMMARS = {
     ".py": (("tree_sitter_python", "language"),),
     ".go": (("tree_sitter_go", "language"),),
     ".rs": (("tree_sitter_rust", "language"),),
@@ -56,7 +56,8 @@ _NUMBERS = frozenset(("integer", "int_literal", "integer_literal", "number"))
 _OPERATIONS = frozenset(
     ("binary_operator", "binary_expression", "comparison_operator", "boolean_operator", "augmented_assignment")
 )
-CODE = frozenset(_GRAMMARS)
+CODE = frozenset(GRAMMARS)
+_LINES_MAX = 5000  # of a file that is looked at: what is larger is data, and comparing it takes long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +71,9 @@ class Mutant:
 
 def mutants(path: str, before: str | None, after: str, random: Random) -> list[Mutant]:
     """Return the faults that can be put into the lines a file's change brought, in no order."""
-    grammars = _GRAMMARS.get(PurePosixPath(path).suffix.lower())
+    grammars = GRAMMARS.get(PurePosixPath(path).suffix.lower())
     root = parsed(after, *grammars) if grammars else None
-    if root is None:
+    if root is None or after.count("\n") > _LINES_MAX:
         return []
     fresh = _brought(before or "", after)
     found = [
@@ -86,7 +87,7 @@ def mutants(path: str, before: str | None, after: str, random: Random) -> list[M
 
 def _brought(before: str, after: str) -> set[int]:
     """Return the lines, from 1, of `after` that are not in `before`."""
-    matcher = SequenceMatcher(None, before.splitlines(), after.splitlines(), autojunk=False)
+    matcher = SequenceMatcher(None, before.splitlines(), after.splitlines())  # with its guard against many equal lines
     return {line + 1 for tag, _, _, start, end in matcher.get_opcodes() if tag != "equal" for line in range(start, end)}
 
 

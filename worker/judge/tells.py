@@ -12,20 +12,28 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from worker.judge.mutants import GRAMMARS
+from worker.twins.edits import applied
+from worker.twins.trees import parsed, replaced, source_of, walked
+
 _PYTHON_NAMES = frozenset(("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"))
-_PYTHON_PLACES = re.compile(
-    r"\bmodules\b|\bsys\.(?:orig_)?argv\b|\b_getframe\b|\binspect\.stack\b|\bcurrentframe\b|\b(?:extract|format)_stack\b"
-    r"|\b__main__\b|\bget_objects\b"
+# A place where a program can look for what runs it, and the words it would look for there.
+_PYTHON_QUESTIONS = (
+    (re.compile(r"\bsys\.modules\b|(?<![.\w'\"])modules\b|\bsys\.argv\b|\b__main__\b"), re.compile(r"pytest|unittest")),
+    (
+        re.compile(r"\b_getframe\b|\binspect\.stack\b|\bcurrentframe\b|\b(?:extract|format)_stack\b"),
+        re.compile(r"pytest|unittest|^test_|/tests?/"),
+    ),
+    (re.compile(r"\borig_argv\b|\bargv\[0\]|/proc/self/cmdline"), re.compile(r"(?<![A-Za-z])_?(?:py|unit)?test")),
 )
-_PYTHON_RUNNERS = re.compile(r"pytest|unittest|^test_|/tests?/")
-_PYTHON_STARTED = re.compile(r"\borig_argv\b|\bargv\[0\]|/proc/self/cmdline")  # how this process was started
 _WEB = re.compile(
     r"NODE_TEST_CONTEXT|JEST_WORKER_ID|VITEST(?:_\w+)?(?=['\"\]\s,;)}!=]|$)|NODE_ENV['\"\]]*\s*[!=]==?\s*['\"]test['\"]"
     r"|['\"]test['\"]\s*[!=]==?\s*process\.env\.NODE_ENV|exec(?:Argv|argv)[^;\n]*--test|process\.argv[^;\n]*(?:--test|\.test\.)|/\W*test\W*/[^;\n]*process\.argv"
 )
 _GO = re.compile(r"\btesting\.Testing\(|flag\.Lookup\(\s*\"test\.|os\.Args\[0\][^\n]*\.test|\"-test\.")
 _RUST = re.compile(r"cfg!\s*\(\s*test|#\[cfg\(not\(test\)\)\]|NEXTEST")
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_COMMENT_LINE = re.compile(r"^[ \t]*//[^\n]*", re.MULTILINE)
+_COMMENTS = frozenset(("comment", "line_comment", "block_comment"))
 _BY_ENDING = {
     **dict.fromkeys((".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx"), _WEB),
     ".go": _GO,
@@ -46,9 +54,19 @@ def _found(path: str, text: str) -> Iterator[tuple[int, str]]:
     if ending in (".py", ".pyi"):
         yield from _in_python(text)
     elif pattern := _BY_ENDING.get(ending):
-        bare = _COMMENT.sub(lambda comment: "\n" * comment.group().count("\n"), text)
+        bare = _without_comments(ending, text)
         for match in pattern.finditer(bare):
             yield bare.count("\n", 0, match.start()) + 1, " ".join(match.group().split())[:60]
+
+
+def _without_comments(ending: str, text: str) -> str:
+    """Return a text with its comments blank, as its grammar reads it: a text may hold what looks like one."""
+    root = parsed(text, *GRAMMARS[ending])
+    if root is None:
+        return _COMMENT_LINE.sub("", text)
+    found = [node for node in walked(root) if node.type in _COMMENTS]
+    blank = [replaced(node, "\n" * source_of(node).count("\n")) for node in found]
+    return applied(text.encode(), blank)
 
 
 def _in_python(text: str) -> Iterator[tuple[int, str]]:
@@ -70,10 +88,9 @@ def _asked(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def _asks(node: ast.expr) -> str:
     """Return what an expression asks, where it looks for a test runner among modules, arguments or callers."""
-    values = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
-    texts = [value for value in values if isinstance(value, str)]
-    if not any("test" in text for text in texts):
+    values = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    if not any("test" in value for value in values):
         return ""
     said = " ".join(ast.unparse(node).split())
-    by_name = any(_PYTHON_RUNNERS.search(text) for text in texts) and _PYTHON_PLACES.search(said)
-    return said[:60] if by_name or _PYTHON_STARTED.search(said) else ""
+    asked = any(place.search(said) and any(map(word.search, values)) for place, word in _PYTHON_QUESTIONS)
+    return said[:60] if asked else ""
