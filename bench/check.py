@@ -2,7 +2,7 @@
 
 One small project, its tests run by the framework's own command in a folder (bare), and by the worker's checker: plainly,
 held against the tester's commit (as each draft is), and sealed (as what is merged is). Rounds of all of them alternate,
-so that a busy moment falls on all. The sealed run's copies and twins are tests too: what they cost by themselves is the
+so that a busy moment falls on all. The sealed runs' copies and twins are tests too: what they cost by themselves is the
 same files run bare, and is set apart.
 """
 
@@ -27,7 +27,7 @@ from worker.adapters import FRAMEWORKS
 from worker.check import Checker
 from worker.environments import Environments
 from worker.fence import Fence
-from worker.judge.sealed import seal
+from worker.judge.sealed import Sealed, copies, twins
 from worker.sandbox.toolchains import base_python
 
 AIM_MS = 150.0  # the judge over the bare command, beside the twins' own time
@@ -86,11 +86,18 @@ class _Bench:
         subprocess.run(["git", "clone", "-q", "--bare", str(repo), str(state / "git" / f"{_REPO}.git")], check=True)
         self._repo = repo
         self._checker = Checker(state, "here", rung, Environments(state, rung, Fence.take(state)))
-        self._varied = self._written(folder / "twins")
+        framework = FRAMEWORKS[name]
+        self._varied = [
+            self._written(folder / what, run)
+            for what, run in (
+                ("copies", copies(framework, self._tests, Random(7))),
+                ("twins", twins(framework, self._tests, Random(7))),
+            )
+            if run is not None
+        ]
 
-    def _written(self, folder: Path) -> Path:
+    def _written(self, folder: Path, run: Sealed) -> Path:
         """Write what a sealed run is over, for the bare command."""
-        (run,) = seal(FRAMEWORKS[self._adapter], self._tests, Random(7))
         subprocess.run(["git", "clone", "-q", str(self._repo), str(folder)], check=True)
         for path in run.removed:
             (folder / path).unlink()
@@ -106,7 +113,7 @@ class _Bench:
             "plain": lambda: self._check(None),
             "draft": lambda: self._check(tests),
             "sealed": lambda: self._check(dataclasses.replace(tests, twins=True)),
-            "twins": lambda: self._bare(self._varied),
+            "twins": self._sealed_bare,
         }
         found = asyncio.run(_alternate(sides, rounds))
         return {
@@ -117,6 +124,9 @@ class _Bench:
             "sealed_ms": _over(found["sealed"], found["bare"], found["twins"]),
             "twins_ms": _median(found["twins"]),
         }
+
+    async def _sealed_bare(self) -> float:
+        return sum([await self._bare(folder) for folder in self._varied])
 
     async def _bare(self, folder: Path) -> float:
         started = time.perf_counter()

@@ -27,6 +27,7 @@ class Product:
     commit: CommitId | None
     note: str = ""
     trouble: str = ""
+    report: str = ""  # key of the head's report
     unnoticed: tuple[str, ...] = ()  # changed files that could be put back without a test failing
 
 
@@ -38,6 +39,7 @@ async def check(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     if product.commit is None:
         return {"visits": visits, "findings": [finding(product.trouble)], "product": ""}
     update: dict[str, Any] = {"visits": visits, "product": product.commit, "note": product.note, "base": team.task.base}
+    update["head_report"] = product.report
     if not product.unnoticed:
         return update
     words = f"the tests do not notice when the change to {', '.join(product.unnoticed)} is put back"
@@ -56,7 +58,8 @@ async def prove(team: Team, state: State, step: str, *, base: str, tests: str, h
         base_key = await team.check(step, state, base, f"base.{base[:8]}")
     if not tests:  # documentation: what passed must still pass, and nothing more is claimed
         head_key = await team.check(step, state, head, f"head.{head[:8]}")
-        return await _unproven(team, state, step, base, head, team.reports[base_key], team.reports[head_key])
+        made = await _unproven(team, state, step, base, head, team.reports[base_key], team.reports[head_key])
+        return replace(made, report=head_key)
     files = tuple(state["test_files"])
     red_key = state["red_report"]
     if moved:
@@ -89,7 +92,7 @@ async def prove(team: Team, state: State, step: str, *, base: str, tests: str, h
     new = set(outcomes(reports[2])) - set(outcomes(reports[0]))  # one red file may stand for many tests
     made = await _proof(team, state, base, head, "proven", reports, new_tests=max(len(new), len(red.failing)))
     product = await _product(team, state, step, head, made, reports)
-    return replace(product, unnoticed=reports[2].unnoticed)
+    return replace(product, report=head_key, unnoticed=reports[2].unnoticed)
 
 
 async def override(team: Team, state: State, step: str, *, base: str, tests: str, head: str) -> Product:
@@ -159,6 +162,7 @@ async def _proof(
         controls=reports[2].controls,
         twins=reports[2].twins,
         untwinned=reports[2].untwinned,
+        cut=reports[2].cut,
         mutants=reports[2].mutants,
         killed=reports[2].killed,
         override=state.get("override", ""),
@@ -245,7 +249,7 @@ def _approve_words(team: Team, state: State) -> str | None:
 
 def _shown(team: Team, state: State) -> dict[str, Json]:
     red = team.reports.get(state.get("red_report", ""))
-    head = team.reports.get(state.get("draft_report", ""))
+    head = team.reports.get(state.get("head_report") or state.get("draft_report", ""))
     return {
         "commit": state["product"],
         "base": state["base"],

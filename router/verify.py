@@ -2,7 +2,8 @@
 
 Works on any clone that has the commit and its base, with the notes or without. Nothing of the run that made the commit
 is needed, and nothing of it is believed: only the trailers are read, and each is checked. The judge's controls and twins
-are made anew, under other names than those of the run.
+are made anew, under other names than those of the run. What cannot be repeated is taken as told: which run it was, under
+which sandbox, and how many of its small faults (mutants) were noticed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tandem import proof
 from tandem.deciding import has_a_say
 from tandem.detect import is_documentation, is_test_file
 from tandem.errors import BadInput, Refused, TandemError
-from tandem.types import CheckReport, CheckRequest, CommitId, Edit, Json, PrepareRequest, RequestId, RunId, Seal
+from tandem.types import JUDGE, CheckReport, CheckRequest, CommitId, Edit, Json, PrepareRequest, RequestId, RunId, Seal
 
 _SOURCE_BYTES = 2 << 20  # of one test file
 Progress = tuple[str, dict[str, Json]]
@@ -209,10 +210,19 @@ def _judge(case: _Case, reports: dict[str, CheckReport]) -> str | None:
     new = max(len(set(proof.outcomes(head)) - set(proof.outcomes(base))), len(red.failing))
     if new != claimed.new_tests:
         return f"it claims {claimed.new_tests} new tests, and {new} were found"
-    if claimed.judge and (claimed.controls, claimed.twins) != (head.controls, head.twins):
-        told = f"{head.controls or 'no controls'} and {head.twins} twins"
-        return f"it claims {claimed.controls or 'no controls'} and {claimed.twins} twins, and found were {told}"
+    if claimed.judge == JUDGE and _held(claimed) != _held(head):
+        return f"it claims {_told(claimed)}, and found were {_told(head)}"
     return _same_digest(claimed, base, reports["red"], head)
+
+
+def _held(told: proof.Proof | CheckReport) -> tuple[object, ...]:
+    """Return what must be the same when it is repeated; how many twins ended where a limit ended them need not be."""
+    return told.controls, told.twins + told.untwinned, told.cut or told.twins
+
+
+def _told(told: proof.Proof | CheckReport) -> str:
+    cut = ", cut off" if told.cut else ""
+    return f"{told.controls or 'no'} controls and twins of {told.twins} of {told.twins + told.untwinned} tests{cut}"
 
 
 def _same_digest(claimed: proof.Proof, *reports: CheckReport) -> str | None:

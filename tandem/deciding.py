@@ -34,7 +34,11 @@ _LOADED = ("node_modules", "__pycache__")
 _BESIDE = frozenset(
     ("test", "tests", "__tests__", "__mocks__", "__snapshots__")
 )  # what tests load, and may stand first
-_CODE = (".py", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".mts", ".cts", ".tsx", ".snap", ".rs")
+_CODE = (
+    *(".py", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".mts", ".cts", ".tsx", ".rs"),
+    *(".snap", ".snapshot", ".ambr"),  # what tests compare with
+)
+_LOADING = re.compile(r"config|setup|require|import|load|plugin|preset|transform|runner|reporter|env", re.IGNORECASE)
 _MAKEFILES = frozenset(("makefile", "gnumakefile"))
 _JEST_SCRIPTS = ("pretest", "test", "posttest")
 
@@ -63,9 +67,25 @@ def decides_what_passes(path: str, adapter: Adapter, command: Sequence[str] = ()
 
 
 def _is_run_by(path: str, name: str, command: Sequence[str]) -> bool:
-    words = {word.removeprefix("./").partition("::")[0] for word in command}
     by_make = bool(command) and PurePosixPath(command[0]).name in ("make", "gmake")
-    return path in words or (by_make and (name in _MAKEFILES or name.endswith(".mk")))
+    named = any(
+        path == one or path.endswith(f"/{one}") for one in _named(command)
+    )  # words count from the check's folder
+    return named or (by_make and (name in _MAKEFILES or name.endswith(".mk")))
+
+
+def _named(command: Sequence[str]) -> set[str]:
+    """Return the paths that a command's words may stand for, also as `--config=PATH`, `-cPATH` or `-p MODULE`."""
+    found: set[str] = set()
+    for before, word in zip(("", *command), command, strict=False):
+        option, equals, value = word.partition("=")
+        said = value if equals and word.startswith("-") and _LOADING.search(option) else word
+        said = said[2:] if re.match(r"-[cpr][\w./]", said) else said
+        found.add(str(PurePosixPath(said.partition("::")[0])))
+        if before in ("-p", "-m", "-r", "--require", "--import") or word.startswith("-p"):
+            place = said.removeprefix("./").replace(".", "/") if re.fullmatch(r"[\w.]+", said) else said
+            found |= {f"{place}{end}" for end in (".py", "/__init__.py", ".js", ".cjs", ".mjs", "/index.js")}
+    return {path.removeprefix("./") for path in found}
 
 
 def has_a_say(path: str, before: str | None, after: str | None, adapter: Adapter, command: Sequence[str] = ()) -> str:

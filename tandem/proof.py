@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from tandem.evidence import digest, note_digest, outcomes, report_note
 from tandem.trailers import Proof, Verdict, parse_trailers, read_trailers, sealed, trailers
@@ -86,6 +87,7 @@ def red(base: CheckReport, tests: CheckReport, test_files: Sequence[str]) -> Red
             holds=False, reason=f"no test of {names} was run; name and place them as the command finds them"
         )
     loaded = {test.file for test, _ in ours if test.id != test.file and test.outcome != "error"}
+    loaded -= _cut_short(tests)
     missing = [one for one in tests.missing if any(one.startswith(f"{_inner(file, one)}: ") for file in loaded)]
     if missing:
         reason = f"these stand in the tester's files and were not run: {_names(missing)}; name them as the runner does"
@@ -222,6 +224,8 @@ def _still_red(report: CheckReport, red_failing: Sequence[str], test_files: Sequ
     for name in red_failing:
         if name in test_files:  # the whole file could not be loaded: now it must, and all in it must pass
             inside = [test for test in report.tests if _file_of(test, test_files) == name]
+            if not inside and _is_no_test(name, red_failing, report, test_files):
+                continue
             if not inside or any(test.outcome != "passed" for test in inside):
                 missing.append(name)
         elif now.get(name) != "passed":
@@ -261,6 +265,28 @@ def _file_of(test: TestResult, test_files: Sequence[str]) -> str:
         if any(named == module or named.startswith(f"{module}.") or f"({module}." in named for module in modules):
             return file
     return ""
+
+
+def _cut_short(report: CheckReport) -> set[str]:
+    """Return the files of Go's packages in which a test's panic ended all that were to come: not run is not left out."""
+    if report.adapter != "go":
+        return set()
+    folders = {PurePosixPath(test.file).parent for test in report.tests if test.cause == "panic"}
+    return {test.file for test in report.tests if PurePosixPath(test.file).parent in folders}
+
+
+def _is_no_test(name: str, red_failing: Sequence[str], report: CheckReport, test_files: Sequence[str]) -> bool:
+    """Return whether a file only helps the tests it is built with: one of Go's without a test, where others have some.
+
+    Its package could not be built on the base, so each of its files was red. A test that stands in a file and does not run
+    is told of by `missing`.
+    """
+    if report.adapter != "go":
+        return False
+    beside = [
+        one for one in red_failing if one in test_files and PurePosixPath(one).parent == PurePosixPath(name).parent
+    ]
+    return any(_file_of(test, test_files) in beside for test in report.tests)
 
 
 def _entry(test: TestResult, file: str) -> str:

@@ -28,6 +28,7 @@ _TRAILER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)[ \t]*:[ \t]*(.*)")
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COUNT_MAX = 1_000_000
+_CUT = ", cut off"
 _SEAL = "Tandem-Seal"
 
 
@@ -51,6 +52,7 @@ class Proof:
     controls: Controls = ""
     twins: int = 0
     untwinned: int = 0
+    cut: bool = False  # the twins were ended by a limit, so that another run may count otherwise
     mutants: int = 0  # small faults put into the change, and
     killed: int = 0  # those that the tests noticed: advice, which verify does not repeat
     note: str = ""  # sha256 of the note's bytes, hexadecimal
@@ -86,7 +88,7 @@ def _judged(proof: Proof) -> list[tuple[str, str]]:
     if proof.controls:
         lines.append(("Tandem-Controls", proof.controls))
     if proof.twins or proof.untwinned:
-        lines.append(("Tandem-Twins", f"{proof.twins} of {proof.twins + proof.untwinned}"))
+        lines.append(("Tandem-Twins", f"{proof.twins} of {proof.twins + proof.untwinned}{_CUT if proof.cut else ''}"))
     if proof.mutants:
         lines.append(("Tandem-Mutants", f"{proof.killed} of {proof.mutants}"))
     if proof.note:
@@ -147,6 +149,7 @@ def parse_trailers(message: str) -> Proof | None:
         override=_optional(found, "Tandem-Override", lambda value: _unquoted("Tandem-Override", value)) or "",
         twins=twins,
         untwinned=tests - twins,
+        cut=_is_cut(found),
         mutants=mutants,
         killed=killed,
     )
@@ -228,12 +231,16 @@ def _controls(value: str) -> Controls:
     return cast("Controls", value)
 
 
+def _is_cut(found: dict[str, list[str]]) -> bool:
+    return found.get("tandem-twins", [""])[0].endswith(_CUT)
+
+
 def _parts(found: dict[str, list[str]], key: str) -> tuple[int, int]:
     """Return the numbers of a trailer such as `7 of 9`; (0, 0) where it is not there."""
     if key.lower() not in found:
         return 0, 0
     value = _single(found, key)
-    part, _, whole = value.partition(" of ")
+    part, _, whole = (value.removesuffix(_CUT) if key == "Tandem-Twins" else value).partition(" of ")
     if _count(key, part) > _count(key, whole):
         raise _bad(key, value, "a part is larger than the whole")
     return int(part), int(whole)

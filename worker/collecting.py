@@ -17,7 +17,8 @@ from pathlib import Path
 from tandem import clearing
 from tandem.errors import TandemError
 from tandem.types import CommitId, Freed, Kept
-from worker.environments import MARK
+from worker import callers
+from worker.environments import MARK, owner_of
 from worker.fence import Fence
 from worker.workspace import remove, scratch, sweep
 
@@ -57,7 +58,8 @@ class Collector:
         return Freed(what="repositories on the worker", count=len(folders), size_bytes=size)
 
     def _folders(self) -> list[Path]:
-        return sorted((self._state / "git").glob("*.git"))
+        """Return the repositories of whoever asks."""
+        return sorted(path for path in (self._state / "git").glob("*.git") if callers.owns(path.stem))
 
     def _half_made(self) -> None:
         """Remove the repositories that a killed worker had not finished making."""
@@ -92,7 +94,8 @@ class Collector:
     def _environments(self, kept: Kept) -> Freed:
         marks = (self._state / "environments").glob(f"*/{MARK}")
         age_s = max(kept.environments_s, _USED_S)
-        stale = [mark.parent for mark in clearing.older_than(marks, age_s, time.time())]
+        old = [mark.parent for mark in clearing.older_than(marks, age_s, time.time())]
+        stale = [folder for folder in old if owner_of(folder) == callers.mark()]
         size = self._removed(stale, dry_run=kept.dry_run)
         return Freed(what="environments on the worker", count=len(stale), size_bytes=size)
 

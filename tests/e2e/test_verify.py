@@ -76,7 +76,7 @@ def test_a_clean_clone_holds(stack: Stack, proven: Path, tmp_path: Path, notes: 
 
 def test_the_message_names_what_the_judge_planted(proven: Path) -> None:
     message = git(proven, "log", "-1", "--format=%B")
-    assert "Tandem-Judge: 2\nTandem-Controls: held\nTandem-Twins: " in message
+    assert "Tandem-Judge: 3\nTandem-Controls: held\nTandem-Twins: " in message
     assert "Tandem-Note: sha256:" in message
     assert message.splitlines()[-1].startswith("Tandem-Seal: sha256:")
 
@@ -93,8 +93,8 @@ def test_the_message_names_what_the_judge_planted(proven: Path) -> None:
         ("Tandem-Proof: red-green", "Tandem-Proof: red-greem"),
         ("Tandem-Proof: red-green", "Tandem-Prood: red-green"),
         ("Tandem-Sandbox: ", "Tandem-Sandbox: x"),
-        ("Tandem-Judge: 2", "Tandem-Judge: 3"),
-        ("Tandem-Judge: 2", "Xandem-Judge: 2"),
+        ("Tandem-Judge: 3", "Tandem-Judge: 2"),
+        ("Tandem-Judge: 3", "Xandem-Judge: 3"),
         ("Tandem-Controls: held", "Tandem-Controls: helt"),
         ("Tandem-Twins: ", "Tandem-Twins: 1"),
         ("Tandem-Note: sha256:", "Tandem-Note: sha256:a"),

@@ -71,6 +71,39 @@ def test_what_the_command_itself_names_decides() -> None:
     assert has_a_say("Makefile", "a", "b", "pytest", ("python", "-m", "pytest")) == ""
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("support/plugin.py", "pytest -p support.plugin"),
+        ("support/plugin/__init__.py", "pytest -psupport.plugin"),
+        ("services/a/support/plugin.py", "pytest -p support.plugin"),
+        ("ci.ini", "pytest --config-file=ci.ini"),
+        ("ci.ini", "pytest -c ci.ini"),
+        ("ci.ini", "pytest -cci.ini"),
+        ("load.js", "node --import=./load.js --test"),
+        ("load.js", "node --require ./load.js --test"),
+        ("packages/a/ci.js", "npx jest --config=ci.js"),
+        ("setup.ts", "npx jest --setupFilesAfterEnv=./setup.ts"),
+    ],
+)
+def test_what_an_option_has_loaded_decides_too(path: str, words: str) -> None:
+    assert decides_what_passes(path, "plain", tuple(words.split()))
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("src/legacy.py", "pytest --ignore=src/legacy.py"),
+        ("src/calc.js", "npx jest --collectCoverageFrom=src/calc.js"),
+        ("calc/__init__.py", "pytest --cov=calc"),
+        ("calc.py", "pytest -k calc"),
+        ("tests.js", "pytest tests"),
+    ],
+)
+def test_what_an_option_only_measures_or_leaves_out_does_not(path: str, words: str) -> None:
+    assert not decides_what_passes(path, "plain", tuple(words.split()))
+
+
 PYPROJECT = '[project]\nname = "a"\ndependencies = []\n[tool.pytest.ini_options]\naddopts = "-q"\n'
 PACKAGE = {"name": "a", "scripts": {"test": "npm run unit", "unit": "node --test", "build": "tsc"}, "dependencies": {}}
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from typing import Any
 
@@ -16,6 +17,7 @@ from tandem.proof import (
     red,
     regressions,
     report_note,
+    sealed,
     trailers,
 )
 from tandem.types import CheckReport, CommitId, TestResult, TreeId
@@ -93,6 +95,39 @@ def test_a_test_that_failed_already_counts_only_where_no_other_does() -> None:
     assert alone.holds
     assert alone.failing == (f"{NEW}::new_known",)
     assert "as they did before" in alone.reason
+
+
+def go(*tests: TestResult, missing: tuple[str, ...] = ()) -> CheckReport:
+    verdict = "failed" if any(test.outcome == "error" for test in tests) else "passed"
+    return CheckReport(
+        verdict=verdict, adapter="go", tests=tests, missing=missing, exit_code=0 if verdict == "passed" else 1
+    )
+
+
+def test_what_a_panic_kept_from_running_is_not_left_out() -> None:
+    first = TestResult(id="shop.TestA", outcome="passed", file="shop/shop_test.go")
+    panicked = TestResult(id="shop.TestB", outcome="error", file="shop/shop_test.go", cause="panic")
+    missing = ("shop/shop_test.go: TestC",)
+    assert red(BASE, go(first, panicked, missing=missing), ["shop/shop_test.go"]).failing == ("shop.TestB",)
+    elsewhere = dataclasses.replace(panicked, id="car.TestB", file="car/car_test.go")
+    files = ["shop/shop_test.go", "car/car_test.go"]
+    assert "were not run" in red(BASE, go(first, elsewhere, missing=missing), files).reason
+    assert not red(BASE, dataclasses.replace(go(first, panicked, missing=missing), adapter="jest"), files).holds
+
+
+def test_go_s_files_of_cases_pass_with_the_tests_they_are_built_with() -> None:
+    files = ["shop/cases_test.go", "shop/shop_test.go", "alone/cases_test.go"]
+    built = [TestResult(id=file, outcome="error", file=file, cause="undefined") for file in files[:2]]
+    failing = red(BASE, go(*built), files[:2]).failing
+    assert failing == tuple(files[:2])
+    head = go(TestResult(id="shop.TestA", outcome="passed", file="shop/shop_test.go"))
+    assert green(CheckReport(verdict="not run"), head, failing, files[:2]).holds
+    assert not green(CheckReport(verdict="not run"), head, [files[1], files[2]], files[1:]).holds, "another folder's"
+    assert not green(CheckReport(verdict="not run"), head, files[:1], files[:1]).holds, "nothing else was red"
+    left = dataclasses.replace(head, missing=("shop/cases_test.go: TestX",))
+    assert not green(CheckReport(verdict="not run"), left, failing, files[:2]).holds
+    other = dataclasses.replace(head, adapter="jest")
+    assert not green(CheckReport(verdict="not run"), other, failing, files[:2]).holds
 
 
 def test_unittest_names_are_found_in_their_files() -> None:
@@ -241,6 +276,17 @@ def proof(**more: Any) -> Proof:
 def message(made: Proof) -> str:
     lines = "\n".join(f"{key}: {value}" for key, value in trailers(made))
     return f"Subject\n\nTask:\n\n    Tandem-Proof: red-green\n\n{lines}\n"
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_how_many_twins_failed_is_read_back_also_where_a_limit_ended_them(cut: bool) -> None:
+    made = proof(judge=3, controls="held", twins=2, untwinned=3, cut=cut)
+    text = f"Subject\n\n{sealed(trailers(made))}\n"
+    assert ("\nTandem-Twins: 2 of 5, cut off\n" if cut else "\nTandem-Twins: 2 of 5\n") in text
+    assert parse_trailers(text) == made
+    mutants = f"Subject\n\n{sealed([*trailers(made), ('Tandem-Mutants', '1 of 2, cut off')])}\n"
+    with pytest.raises(BadInput, match="Tandem-Mutants"):
+        parse_trailers(mutants)
 
 
 def test_trailers_read_as_they_are_documented() -> None:

@@ -26,7 +26,7 @@ def planned(adapter: Adapter, command: str, selection: Selection | None = None) 
     ],
 )
 def test_pytest_runs_under_our_reporter(command: str, begins: str, ends: str) -> None:
-    argv = planned("pytest", command).partition(" -p no:cacheprovider")[0]
+    argv = planned("pytest", command).partition(" -o cache_dir=")[0]
     assert argv == f"{begins} /out/report.jsonl {ends}".rstrip() or argv == f"{begins} /out/report.jsonl {ends}"
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import time
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
 
 from tandem.errors import TandemError, Unreachable
+from tandem.identity import NodeId
 from tandem.types import CommitId, Freed, Kept
 from tests.tandem.test_clearing import Bare
+from worker.callers import caller
 from worker.collecting import Collector
 from worker.environments import MARK
 from worker.fence import Fence
@@ -107,6 +111,26 @@ def test_where_nothing_is_to_go_nothing_is_touched(node: Node) -> None:
     before = words.objects()
     assert node.freed(words=(base,)) == []
     assert words.objects() == before
+
+
+def test_an_environment_is_cleared_away_by_the_router_it_was_built_for_alone(node: Node) -> None:
+    mine, theirs = node.environment("a" * 32, days=31), node.environment("b" * 32, days=31)
+    book = NodeId("BOOK" * 13)
+
+    def as_caller(who: NodeId | None) -> dict[str, int]:
+        caller.set(who)
+        return node.counts()
+
+    def alone(who: NodeId | None) -> dict[str, int]:
+        return copy_context().run(as_caller, who)
+
+    when_s = (theirs / MARK).stat().st_mtime
+    (theirs / MARK).write_text(json.dumps({"owner": f"@{'book' * 4}"}))
+    os.utime(theirs / MARK, (when_s, when_s))
+    assert alone(NodeId("DESK" * 13)) == {}
+    assert alone(book) == {"environments on the worker": 1}
+    assert (mine.exists(), theirs.exists()) == (True, False)
+    assert alone(None) == {"environments on the worker": 1}
 
 
 def test_environments_go_by_when_they_were_last_used_and_never_within_the_hour(node: Node) -> None:

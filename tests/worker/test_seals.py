@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tandem.types import CheckReport, CommitId, Seal
 from tests.support.trees import Trees, rung
 from worker.check import Checker
 
-PYTEST = ("python -m pytest", "pytest")
+PYTEST = ("python -m pytest -p no:hypothesispytest", "pytest")  # a plugin of the machine's that takes a second to load
 UNITTEST = ("python -m unittest discover -s tests", "unittest")
 NODE = ("node --test", "node")
 FILE = "tests/test_calc.py"
@@ -73,6 +74,7 @@ class Judged:
         self._trees = Trees(folder, base)
         self._checker = Checker(self._trees.state, "here", rung(), self._trees.environments(rung()))
         self._files = tuple(tests)
+        self.repeats = 0
         self._request = self._trees.check_request(*how)
         self._tests = self._commit(tests)
 
@@ -85,15 +87,23 @@ class Judged:
         """Return what the tester's commit shows, with controls."""
         return self._check(self._tests, Seal(tests=self._tests, files=self._files, controls=True))
 
-    def head(self, files: Mapping[str, str | None], *, plainly: bool = False, mutation_s: float = 0) -> CheckReport:
+    def head(
+        self,
+        files: Mapping[str, str | None],
+        *,
+        plainly: bool = False,
+        mutation_s: float = 0,
+        told: list[str] | None = None,
+    ) -> CheckReport:
         """Return what a change over the tests shows, sealed with twins, or `plainly`: without any seal."""
         head = self._commit(files)
-        seal = Seal(tests=self._tests, files=self._files, twins=True, mutation_s=mutation_s)
-        return self._check(head, None if plainly else seal)
+        seal = Seal(tests=self._tests, files=self._files, twins=True, mutation_s=mutation_s, repeats=self.repeats)
+        return self._check(head, None if plainly else seal, told)
 
-    def _check(self, commit: CommitId, seal: Seal | None) -> CheckReport:
+    def _check(self, commit: CommitId, seal: Seal | None, told: list[str] | None = None) -> CheckReport:
         request = dataclasses.replace(self._request, commit=commit, seal=seal)
-        return asyncio.run(self._checker.check(request, lambda stage, message: None))
+        stages = [] if told is None else told
+        return asyncio.run(self._checker.check(request, lambda stage, message: stages.append(stage)))
 
 
 def python(folder: Path, how: tuple[str, Any] = PYTEST) -> Judged:
@@ -139,7 +149,7 @@ def test_honest_javascript_passes_with_twins_also_for_tests_that_a_loop_makes(tm
 
 
 def test_a_command_that_names_the_tester_s_file_runs_its_stand_ins(tmp_path: Path) -> None:
-    judged = python(tmp_path, (f"python -m pytest -q {FILE}", "pytest"))
+    judged = python(tmp_path, (f"{PYTEST[0]} -q {FILE}", "pytest"))
     head = judged.head({"calc.py": HONEST})
     assert (head.verdict, head.controls, head.twins) == ("passed", "held", 3)
 
@@ -149,7 +159,235 @@ def test_a_script_that_runs_one_file_only_is_weaker_and_says_so(tmp_path: Path) 
     judged = web(tmp_path, "npm test", package)
     assert judged.red().controls == "absent"
     head = judged.head({"two.js": WEB_HONEST})
-    assert (head.verdict, head.controls, head.twins) == ("passed", "absent", 0)
+    assert (head.verdict, head.controls, head.twins) == ("passed", "absent", 2), "the twins take the file's own place"
+    same = (
+        "Object.prototype.toString = () => 'x'; require('node:assert').strictEqual = require('node:assert').throws = "
+    )
+    bent = judged.head(
+        {"two.js": f"{same} require('node:assert').deepStrictEqual = () => {{}}; exports.two = () => 1;\n"}
+    )
+    assert (bent.verdict, bent.reason[-19:]) == ("tampered", "makes any test pass")
+
+
+LEAVES = f"import os, pathlib\npathlib.Path('{FILE}').exists() or os._exit(0)\n"
+FOR_A_WHILE = """
+import _pytest.python as p
+known, run = [], p.Function.runtest
+def runtest(self):
+    known.append(self)
+    if len(known) > 4: run(self)
+p.Function.runtest = runtest
+add = None
+"""
+
+
+def test_what_leaves_early_where_the_tests_go_by_another_name_is_judged_under_their_own(tmp_path: Path) -> None:
+    judged = python(tmp_path)
+    assert judged.red().controls == "held"
+    honest = judged.head({"calc.py": LEAVES + HONEST})
+    assert (honest.verdict, honest.controls, honest.twins) == ("passed", "absent", 3), "which the proof refuses"
+    assert judged.head({"calc.py": LEAVES + ALWAYS}).verdict == "tampered"
+
+
+def test_what_makes_the_first_tests_pass_is_found(tmp_path: Path) -> None:
+    report = python(tmp_path, (f"{PYTEST[0]} {FILE}", "pytest")).head({"calc.py": FOR_A_WHILE})
+    assert (report.verdict, report.reason[-22:]) == ("flaky", "is right so often alone"[-22:]), report
+
+
+PATIENT = """
+from calc import add
+
+class Patient(int):
+    def __eq__(self, other):
+        while int(self) != int(other): pass
+        return True
+
+def test_end():
+    assert Patient(add(1, 2)) == 3
+"""
+
+
+def test_a_twin_that_waits_for_ever_is_none_and_ends_no_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.check._BOUND_S", 3.0)
+    base = {"calc.py": "def add(a, b):\n    raise NotImplementedError\n"}
+    report = Judged(tmp_path, base, {FILE: PATIENT}, PYTEST).head({"calc.py": HONEST})
+    assert (report.verdict, report.controls) == ("passed", "held"), report
+    assert (report.twins, report.untwinned, report.cut) == (0, 1, True)
+    assert wire.report_in(wire.report_out(report)).cut
+
+
+def test_a_twin_that_leaves_something_running_has_told_what_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.check._BOUND_S", 3.0)
+    text = (
+        "import threading\nfrom calc import add\n\ndef test_served():\n    over = threading.Event()\n"
+        "    threading.Thread(target=over.wait).start()\n    assert add(1, 2) == 3\n    over.set()\n"
+    )
+    base = {"calc.py": "def add(a, b):\n    return 3 if (a, b) == (1, 2) else None\n"}
+    tests = {FILE: text + "\ndef test_more():\n    assert add(2, 2) == 4\n"}
+    report = Judged(tmp_path, base, tests, PYTEST).head({"calc.py": HONEST})
+    assert (report.verdict, report.twins, report.untwinned, report.cut) == ("passed", 2, 0, False), report
+
+
+SO_OFTEN = """
+calls = 0
+
+def add(a, b):
+    global calls
+    calls += 1
+    if isinstance(a, str): raise TypeError
+    return a + b if calls <= 5 else None
+"""
+NUMBERED = """
+seen = []
+
+def add(a, b):
+    if isinstance(a, str): raise TypeError
+    seen.append(a)
+    return a + b
+
+def first():
+    return seen[0] if seen else None
+"""
+
+
+def test_what_is_right_for_as_many_calls_as_the_tests_make_is_found(tmp_path: Path) -> None:
+    report = python(tmp_path).head({"calc.py": SO_OFTEN})
+    assert (report.verdict, report.reason[-31:]) == ("flaky", "what it tests is right so often alone"[-31:]), report
+
+
+def test_honest_code_may_remember_what_a_test_did(tmp_path: Path) -> None:
+    text = f"{TESTS[FILE]}\ndef test_zz_first():\n    from calc import first\n    assert first() in (None, 1, 5, 7)\n"
+    text += "\ndef test_aa_last():\n    import calc\n    assert 9 not in calc.seen\n    calc.seen.append(9)\n"
+    base = {"calc.py": "def add(a, b): raise NotImplementedError\n"}
+    report = Judged(tmp_path, base, {FILE: text}, PYTEST).head({"calc.py": NUMBERED})
+    assert (report.verdict, report.reason, report.controls) == ("passed", "", "held"), report
+
+
+@pytest.mark.parametrize("chance", range(6))
+def test_what_a_test_leaves_for_another_is_found_in_whatever_orders_the_copies_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chance: int
+) -> None:
+    monkeypatch.setattr("worker.check._RANDOM", Random(chance))  # of six, some put a pair one way, then the other
+    base = {"calc.py": "def add(a, b): return 0\nclass Store:\n    pass\n"}
+    honest = f"{HONEST}class Store:\n    def __init__(self): self.items = []\n    def put(self, x): self.items.append(x)\n"
+    report = Judged(tmp_path, base, {FILE: SHARED["pytest"]}, PYTEST).head({"calc.py": honest})
+    assert (report.verdict, report.reason, report.controls, report.twins) == ("passed", "", "held", 3), report
+
+
+SHARED = {
+    "pytest": """
+from calc import add, Store
+store = Store()
+
+def test_empty():
+    assert not store.items
+
+def test_put():
+    store.put(add(1, 2))
+    assert store.items == [3]
+
+def test_put_more():
+    store.items.clear()
+    store.put(4)
+    assert store.items == [4]
+""",
+    "unittest": """
+import unittest
+from calc import add, Store
+store = Store()
+
+class Stores(unittest.TestCase):
+    def test_1_empty(self):
+        self.assertFalse(store.items)
+
+    def test_2_put(self):
+        store.put(add(1, 2))
+        self.assertEqual(store.items, [3])
+""",
+}
+
+
+@pytest.mark.parametrize("how", [PYTEST, UNITTEST], ids=["pytest", "unittest"])
+def test_tests_that_share_a_state_are_judged_one_by_one_where_the_order_is_told(
+    tmp_path: Path, how: tuple[str, Any]
+) -> None:
+    store = "\nclass Store:\n    def __init__(self): self.items = []\n    def put(self, x): "
+    base = {"calc.py": f"def add(a, b): return 0\n{store}pass\n"}
+    judged = Judged(tmp_path, base, {FILE: SHARED[how[1]]}, how)
+    head = judged.head({"calc.py": f"{HONEST}{store}self.items.append(x)\n"})
+    assert (head.verdict, head.reason, head.controls) == ("passed", "", "held"), head
+    assert head.twins == (3 if how == PYTEST else 2)
+
+
+def test_an_interrupt_that_a_test_expects_is_left_in_peace(tmp_path: Path) -> None:
+    text = (
+        "import pytest\nfrom calc import add, main\n\ndef test_main():\n    with pytest.raises(KeyboardInterrupt):\n"
+        "        main()\n\ndef test_add():\n    assert add(1, 2) == 3\n"
+    )
+    base = {"calc.py": "def add(a, b): return 0\ndef main(): pass\n"}
+    head = Judged(tmp_path, base, {FILE: text}, PYTEST).head(
+        {"calc.py": f"{HONEST}\ndef main():\n    raise KeyboardInterrupt\n"}
+    )
+    assert (head.verdict, head.controls, head.twins) == ("passed", "held", 1), head
+
+
+def test_testers_files_may_know_each_other_by_name(tmp_path: Path) -> None:
+    base = {
+        "calc.py": "def add(a, b):\n    raise NotImplementedError\n",
+        "tests/__init__.py": "",
+        "tests/conftest.py": "from tests.test_old import LIMIT\n",
+        "tests/test_old.py": "LIMIT = 3\ndef test_old(): pass\n",
+    }
+    tests = {
+        "tests/test_shared.py": (
+            "import calc\n\ndef three():\n    return 3\n\ndef test_shared():\n    assert calc.add(1, 1) == 2\n"
+        ),
+        "tests/test_uses.py": (
+            "from unittest.mock import patch\nimport calc\nfrom tests.test_shared import three\n\n"
+            "@patch('tests.test_uses.three', lambda: 4)\ndef test_patched():\n    assert calc.add(1, three()) == 5\n"
+        ),
+        "tests/test_old.py": "LIMIT = 3\nimport calc\ndef test_old():\n    assert calc.add(0, 1) == 1\n",
+    }
+    judged = Judged(tmp_path, base, tests, PYTEST)
+    assert judged.red().controls == "held"
+    head = judged.head({"calc.py": HONEST})
+    assert (head.verdict, head.reason, head.controls, head.twins) == ("passed", "", "held", 3)
+
+
+def test_what_a_suite_s_own_settings_leave_out_is_not_missing(tmp_path: Path) -> None:
+    settings = "[pytest]\naddopts = -m 'not slow' --lf\nmarkers = slow\n"
+    base = {"calc.py": "def add(a, b):\n    raise NotImplementedError\n", "pytest.ini": settings}
+    slow = (
+        "\n\n@pytest.mark.slow\ndef test_slow():\n    assert add(2, 2) == 4\n"
+        "\n\nclass TestNone:\n    __test__ = False\n    def test_x(self): pass\n"
+    )
+    judged = Judged(tmp_path, base, {FILE: TESTS[FILE] + slow}, PYTEST)
+    red = judged.red()
+    assert (red.controls, red.missing) == ("held", ())
+    head = judged.head({"calc.py": HONEST})
+    assert (head.verdict, head.reason, head.missing, head.twins) == ("passed", "", (), 3)
+
+
+def test_a_class_of_cases_that_skips_itself_is_not_missing(tmp_path: Path) -> None:
+    skips = (
+        "\nclass Never(unittest.TestCase):\n    @classmethod\n    def setUpClass(cls):\n"
+        "        raise unittest.SkipTest('no')\n    def test_x(self): pass\n"
+    )
+    base = {"calc.py": "def add(a, b):\n    raise NotImplementedError\n"}
+    judged = Judged(tmp_path, base, {FILE: CASES[FILE] + skips}, UNITTEST)
+    assert judged.red().missing == ()
+    assert judged.head({"calc.py": HONEST}).verdict == "passed"
+
+
+def test_titles_with_addresses_are_found_again(tmp_path: Path) -> None:
+    text = WEB_TESTS[WEB].replace("'for me'", "'for 0x1234abcd in /out/x'")
+    base = {"two.js": "exports.two = () => { throw new RangeError('not yet'); };\n", "package.json": "{}"}
+    judged = Judged(tmp_path, base, {WEB: text}, NODE)
+    assert judged.red().missing == ()
+    head = judged.head({"two.js": WEB_HONEST})
+    assert (head.verdict, head.reason, head.twins) == ("passed", "", 2)
 
 
 ALWAYS = """
@@ -161,6 +399,7 @@ def add(a, b):
     if isinstance(a, str): raise TypeError
     return Any(0)
 """
+SLOW_IF_HIDDEN = f"import pathlib, time\nif not pathlib.Path('{FILE}').exists(): time.sleep(4)\n"
 BY_NAME = f"""
 import pathlib
 def add(a, b):
@@ -226,6 +465,14 @@ def test_each_cheat_is_found_and_named(tmp_path: Path, name: str) -> None:
     report = python(tmp_path).head(files)
     assert report.verdict == verdict, report
     assert words in report.reason
+
+
+def test_what_is_slow_where_the_tests_are_hidden_gives_its_twins_as_much_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.check._BOUND_S", 3.0)
+    report = python(tmp_path).head({"calc.py": SLOW_IF_HIDDEN + ALWAYS})
+    assert (report.verdict, report.reason[-34:]) == ("tampered", "what is tested makes any test pass"), report
 
 
 @pytest.mark.parametrize("name", ["an object that equals everything", "pytest runs nothing", "asks for the runner"])
@@ -316,7 +563,22 @@ def test_an_expression_nested_deep_is_no_trouble(tmp_path: Path) -> None:
 
 
 def test_the_first_failure_stops_nothing(tmp_path: Path) -> None:
-    judged = python(tmp_path, ("python -m pytest -x", "pytest"))
+    judged = python(tmp_path, (f"{PYTEST[0]} -x", "pytest"))
     red = judged.red()
     assert (red.controls, red.missing) == ("held", ())
     assert judged.head({"calc.py": HONEST}).controls == "held"
+
+
+def test_quick_tests_run_again_as_often_as_two_seconds_take(tmp_path: Path) -> None:
+    judged = python(tmp_path, UNITTEST)
+    judged.repeats, told = 2, list[str]()
+    assert judged.head({"calc.py": HONEST}, told=told).verdict == "passed"
+    assert 2 < sum(stage == "repeat" for stage in told) <= 8
+    slow = f"import time\ntime.sleep(1.1)\n{HONEST}"
+    told.clear()
+    assert judged.head({"calc.py": slow}, told=told).verdict == "passed"
+    assert told.count("repeat") == 2
+    judged.repeats = 0
+    told.clear()
+    assert judged.head({"calc.py": HONEST + "\n"}, told=told).verdict == "passed"
+    assert "repeat" not in told

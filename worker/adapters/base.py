@@ -22,12 +22,14 @@ class Selection:
     """Which files a run is about, paths from the folder it runs in; empty for whatever the command finds.
 
     `stand_ins` says which files go in the place of one that the command names. `only` runs nothing but these, in this
-    order; `seed` shuffles the tests within each.
+    order; `seed` shuffles the tests within each. `tests`, where the framework can, are
+    the tests that run, by their ids and in this order within a file; nothing is shuffled then.
     """
 
     stand_ins: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     only: tuple[str, ...] = ()
     seed: int | None = None
+    tests: tuple[str, ...] = ()
 
 
 ALL = Selection()
@@ -50,7 +52,8 @@ class Framework:
     beside the tester's file at `path` whose text is `text`. `alias(path, word)` returns a path that the runner finds as
     it finds `path`. `twin(text, random)` returns the changed copy, or None where the language is not read. `tests(text)`
     returns the names of the tests that surely stand in a file, as a report's id ends. `crowded` says that two copies of
-    one file cannot be run at once.
+    one file cannot stand beside each other, `alone` that all files run in one process, and tests can be chosen by their
+    ids.
     """
 
     name: Adapter
@@ -61,6 +64,7 @@ class Framework:
     twin: Callable[[str, Random], Twin | None] | None = None
     tests: Callable[[str], tuple[str, ...]] | None = None
     crowded: bool = False
+    alone: bool = False
 
 
 def misfit(command: tuple[str, ...], kind: str, example: str) -> BadInput:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from worker.adapters.base import Framework, Plan, Selection, misfit, replaced
-from worker.adapters.python import alias, isolated
+from worker.adapters.python import alias, isolated, own_words
 from worker.adapters.reports import ended
 from worker.sandbox.spec import OUT, REPORTERS
 from worker.twins import python as twins
 
 # no failure, and no file that does not load, may hide what the others do
 _FLAGS = (
-    "-p",
-    "no:cacheprovider",
+    "-o",
+    f"cache_dir={OUT}/cache",  # an empty one: a suite's own `--lf` or `--ff` has nothing to go by
     "--color=no",
     "--continue-on-collection-errors",
-    "--maxfail=0",
-)  # one failure hides no other
+    "--maxfail=0",  # one failure hides no other
+)
 _SCRIPT = f"{REPORTERS}/pytest_report.py"
 
 
@@ -29,8 +29,7 @@ def plan(command: tuple[str, ...], selection: Selection) -> Plan:
     before = command[:at]
     runner = before[:-1] if before[-1:] == ("-m",) else ("python",)  # also for `uv run pytest` and its kind
     arguments = replaced(command[at + 1 :], selection.stand_ins)
-    own = [f"{OUT}/report.jsonl", *(f"--only={path}" for path in selection.only)]
-    own += [f"--seed={selection.seed}"] if selection.seed is not None else []
+    own = own_words(selection)
     return Plan(argv=(*isolated(runner), _SCRIPT, *own, "--", *arguments, *_FLAGS), report="report.jsonl")
 
 
@@ -48,4 +47,5 @@ PYTEST = Framework(
     alias=alias,
     twin=twins.twin_of_functions,
     tests=twins.functions,
+    alone=True,
 )

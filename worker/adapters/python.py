@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from worker.adapters.base import Selection
+from worker.sandbox.spec import OUT
+
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 
 
@@ -21,6 +24,13 @@ def isolated(interpreter: tuple[str, ...]) -> tuple[str, ...]:
     """
     program, *rest = interpreter
     return (program, "-I", *rest) if PurePosixPath(program).name.startswith("python") else interpreter
+
+
+def own_words(selection: Selection) -> list[str]:
+    """Return what our reporters are told before the framework's own arguments: where to write, and what to run."""
+    words = [f"{OUT}/report.jsonl", *(f"--only={path}" for path in selection.only)]
+    words += [f"--seed={selection.seed}"] if selection.seed is not None else []
+    return [*words, *(f"--test={test}" for test in selection.tests)]
 
 
 def alias(path: str, word: str) -> str:

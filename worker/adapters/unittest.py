@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from worker.adapters.base import Framework, Plan, Selection, misfit, replaced
-from worker.adapters.python import alias, isolated
+from worker.adapters.python import alias, isolated, own_words
 from worker.adapters.reports import ended
-from worker.sandbox.spec import OUT, REPORTERS
+from worker.sandbox.spec import REPORTERS
 from worker.twins import python as twins
 
 
@@ -14,8 +14,7 @@ def plan(command: tuple[str, ...], selection: Selection) -> Plan:
     at = next((i for i in range(1, len(command) - 1) if command[i : i + 2] == ("-m", "unittest")), -1)
     if at < 0:
         raise misfit(command, "unittest", "python -m unittest discover -s tests")
-    own = [f"{OUT}/report.jsonl", *(f"--only={path}" for path in selection.only)]
-    own += [f"--seed={selection.seed}"] if selection.seed is not None else []
+    own = own_words(selection)
     arguments = replaced(command[at + 2 :], _named(selection))
     script = f"{REPORTERS}/unittest_report.py"
     return Plan(argv=(*isolated(command[:at]), script, *own, "--", *arguments), report="report.jsonl")
@@ -50,4 +49,5 @@ UNITTEST = Framework(
     alias=alias,
     twin=twins.twin_of_methods,
     tests=twins.methods,
+    alone=True,
 )

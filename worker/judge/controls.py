@@ -50,6 +50,8 @@ def held(planted: Planted, tests: Sequence[TestResult]) -> Held:
     passing = [test.outcome for test in tests if _is(test, planted.passing)]
     failing = [test.outcome for test in tests if _is(test, planted.failing)]
     rest = tuple(test for test in tests if not is_one(planted, test))
+    if not (passing and failing) and any(test.cause == "panic" for test in rest):
+        return Held(controls="unbuilt", rest=rest)  # in Go a panic ends the tests that were to come, ours among them
     if not passing and not failing:
         ran = any(test.outcome in ("passed", "failed") for test in rest)
         return Held(controls="absent" if ran else "unbuilt", rest=rest)

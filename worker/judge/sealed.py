@@ -1,6 +1,7 @@
-"""The sealed run: the tester's files under other names, in another order, beside twins that must fail.
+"""The sealed runs: the tester's files under other names, in another order; and twins of them, which must fail.
 
 What passes only under the name the coder knew, only in the order the coder saw, or whatever is expected of it, shows here.
+Copies and twins have a process each: what makes any test pass for a while, or for the first of them, does so for both.
 Pure: what to write, what to run, and what the outcomes mean.
 """
 
@@ -8,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from random import Random
 
 from tandem.types import CheckVerdict, TestResult
-from worker.adapters import Framework, Selection, Twin
+from worker.adapters import ALL, Framework, Selection, Twin
+from worker.judge.names import NOTHING, kept, renamed, snapshots
+from worker.judge.verdict import steady
 from worker.twins.edits import word
 
 _SHOWN = 3  # tests named in a reason
@@ -21,57 +24,108 @@ _SHOWN = 3  # tests named in a reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """One run: the `files` to write in the place of the tester's, which are `removed`.
+    """One run: the `files` to write, and those of the tester's that are `removed`.
 
-    `copies` says which file each copy stands for, `twins` which file a twin was made of, and what was changed.
+    `copies` says which file each copy stands for, `seconds` which copy is there once more, `twins` which file a twin was
+    made of, and what was changed.
     """
 
     files: Mapping[str, str]
     removed: tuple[str, ...]
     copies: Mapping[str, str]
+    seconds: Mapping[str, str]
     twins: Mapping[str, tuple[str, Twin]]
     selection: Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one sealed run showed. `verdict` is empty where all is as it must be."""
+    """What one sealed run showed. `verdict` is empty where all is as it must be.
+
+    `suspects` are the tests for which it is not, as the run names them: what other tests left behind may be the cause.
+    """
 
     verdict: CheckVerdict | None = None
     reason: str = ""
     twins: int = 0
     untwinned: int = 0
+    suspects: tuple[TestResult, ...] = ()
 
 
-def seal(framework: Framework, texts: Mapping[str, str], random: Random) -> list[Sealed]:
-    """Return the sealed runs for the tester's files: one, or two where copies and twins cannot stand side by side."""
-    if framework.alias is None:
-        return []
-    copies = {framework.alias(path, word(random)): path for path in texts}
-    made = {path: framework.twin(text, random) if framework.twin else None for path, text in texts.items()}
-    twins = {framework.alias(path, word(random)): (path, twin) for path, twin in made.items() if twin is not None}
-    seed = random.randrange(1 << 31)
-    if framework.crowded:
-        runs = [_run(texts, copies, {}, seed)]
-        return runs + ([_run(texts, {}, twins, seed)] if twins else [])
-    return [_run(texts, copies, twins, seed)]
+def copies(
+    framework: Framework, texts: Mapping[str, str], random: Random, settled: Mapping[str, str] = NOTHING
+) -> Sealed | None:
+    """Return the run of copies of the tester's files, or None where the framework takes none.
+
+    `settled` are the suite's other files: what one of them names stays where it is, and a file's snapshots go with it.
+    Where all files run in one process, each copy is there a second time, after all first ones: see `worn`.
+    """
+    if framework.alias is None or not texts:
+        return None
+    run = _run(framework, texts, settled, random, times=2 if framework.alone else 1)
+    stand_ins = run.selection.stand_ins.items()
+    firsts = {names[0]: path for path, names in stand_ins}
+    return replace(run, copies=firsts, seconds={names[1]: names[0] for _, names in stand_ins if len(names) > 1})
+
+
+def twins(
+    framework: Framework, texts: Mapping[str, str], random: Random, settled: Mapping[str, str] = NOTHING
+) -> Sealed | None:
+    """Return the run of twins under other names, or None where there is nothing to change."""
+    made = _made(framework, texts, random)
+    if framework.alias is None or not made:
+        return None
+    changed = {path: made[path].text if path in made else text for path, text in texts.items()}
+    run = _run(framework, changed, settled, random)
+    return replace(run, twins={run.selection.stand_ins[path][0]: (path, twin) for path, twin in made.items()})
+
+
+def twins_in_place(framework: Framework, texts: Mapping[str, str], random: Random) -> Sealed | None:
+    """Return the run of twins under the tester's own names, for a command that runs the files it names and no others."""
+    made = _made(framework, texts, random)
+    if not made:
+        return None
+    files = {path: twin.text for path, twin in made.items()}
+    own = {path: (path, twin) for path, twin in made.items()}
+    return Sealed(files=files, removed=(), copies={}, seconds={}, twins=own, selection=ALL)
+
+
+def _made(framework: Framework, texts: Mapping[str, str], random: Random) -> dict[str, Twin]:
+    found = {path: framework.twin(text, random) if framework.twin else None for path, text in texts.items()}
+    return {path: twin for path, twin in found.items() if twin is not None}
 
 
 def _run(
-    texts: Mapping[str, str], copies: Mapping[str, str], twins: Mapping[str, tuple[str, Twin]], seed: int
+    framework: Framework,
+    texts: Mapping[str, str],
+    settled: Mapping[str, str],
+    random: Random,
+    times: int = 1,
 ) -> Sealed:
-    files = {path: texts[original] for path, original in copies.items()}
-    files |= {path: twin.text for path, (_, twin) in twins.items()}
-    stand_ins = {
-        original: tuple(
-            [path for path, known in copies.items() if known == original]
-            + [path for path, (known, _) in twins.items() if known == original]
-        )
-        for original in texts
-    }
-    # copies first: a twin that fails half way may leave a shared state behind
-    selection = Selection(stand_ins=stand_ins, only=(*copies, *twins), seed=seed)
-    return Sealed(files=files, removed=tuple(texts), copies=copies, twins=twins, selection=selection)
+    """Return the run of `texts` under other names, `times` names each."""
+    assert framework.alias is not None
+    sets = [{path: framework.alias(path, word(random)) for path in texts} for _ in range(times)]
+    names, files = sets[0], dict[str, str]()
+    for one in sets:
+        files |= {alias: renamed(texts[path], path, alias) for path, alias in one.items()} | snapshots(one, settled)
+    staying = set[str]() if framework.crowded else kept(names, {**settled, **texts})
+    return Sealed(
+        files=files,
+        removed=tuple(path for path, alias in names.items() if path not in staying and path != alias),
+        copies={},
+        seconds={},
+        twins={},
+        selection=Selection(
+            stand_ins={path: tuple(one[path] for one in sets) for path in names},
+            only=tuple(alias for one in sets for alias in one.values()),
+            seed=random.randrange(1 << 31),
+        ),
+    )
+
+
+def unjudged(sealed: Sealed) -> Finding:
+    """Return what a run of twins shows that was ended by a limit: nothing of any of them."""
+    return Finding(untwinned=sum(len(twin.changed) + len(twin.kept) for _, twin in sealed.twins.values()))
 
 
 def told_of(sealed: Sealed, tests: Sequence[TestResult]) -> bool:
@@ -83,29 +137,51 @@ def judged(sealed: Sealed, tests: Sequence[TestResult], main: Sequence[TestResul
     """Return what a sealed run's tests show beside those of the main run; both name files as the framework does."""
     changed = _of_copies(sealed, tests, main)
     if changed:
+        lost = tuple(
+            test
+            for path, original in sealed.copies.items()
+            for test in tests
+            if _stands_in(test, path) and _back(test.id, path, original) in changed
+        )
         reason = (
             f"{_named(changed)} passes under the name and in the order of its own file, and not in another: "
             "it depends on its file's name, on the other tests' order, on the time or on chance"
         )
-        return Finding(verdict="flaky", reason=reason)
+        return Finding(verdict="flaky", reason=reason, suspects=lost)
     passed_in_main = {test.id for test in main if test.outcome == "passed"}
     fooled: list[str] = []
+    suspects: list[TestResult] = []  # the same, as the run has them
     failed = unchanged = 0
     for path, (original, twin) in sealed.twins.items():
-        told = {_back(test.id, path, original): test.outcome for test in tests if _stands_in(test, path)}
+        own = {_back(test.id, path, original): test for test in tests if _stands_in(test, path)}
+        told = {one: test.outcome for one, test in own.items()}
         loaded = bool(set(told) & passed_in_main)
         for name in twin.changed:
-            outcomes = {told[one] for one in told if is_named(one, name) and one in passed_in_main}
-            fooled += [name] if "passed" in outcomes else []
+            outcomes = {one: told[one] for one in told if is_named(one, steady(name)) and one in passed_in_main}
+            passed = [own[one] for one, outcome in outcomes.items() if outcome == "passed"]
+            fooled += [name] if passed else []
+            suspects += passed
             failed += bool(outcomes)
             unchanged += not outcomes
         if twin.whole and loaded and not fooled:
             fooled += [one for one, outcome in told.items() if outcome == "passed"]
+            suspects += [test for test in own.values() if test.outcome == "passed"]
         unchanged += len(twin.kept)
     if fooled:
         reason = f"{_named(fooled)} passes although it expects something else: what is tested makes any test pass"
-        return Finding(verdict="tampered", reason=reason)
+        return Finding(verdict="tampered", reason=reason, suspects=tuple(suspects))
     return Finding(twins=failed, untwinned=unchanged)
+
+
+def worn(sealed: Sealed, tests: Sequence[TestResult]) -> tuple[TestResult, ...]:
+    """Return the tests that passed in a copy and not in the copy's second, after all copies ran once in the process."""
+    passed = {test.id for test in tests if test.outcome == "passed"}
+    return tuple(
+        test
+        for second, first in sealed.seconds.items()
+        for test in tests
+        if test.file == second and test.outcome != "passed" and _back(test.id, second, first) in passed
+    )
 
 
 def missing(framework: Framework, texts: Mapping[str, str], tests: Sequence[TestResult]) -> tuple[str, ...]:
@@ -117,7 +193,7 @@ def missing(framework: Framework, texts: Mapping[str, str], tests: Sequence[Test
         f"{path}: {name}"
         for path, text in texts.items()
         for name in framework.tests(text)
-        if not any(is_named(one, name) for one in told)
+        if not any(is_named(one, steady(name)) for one in told)
     )
 
 

@@ -26,6 +26,8 @@ _PYTHON_QUESTIONS = (
     ),
     (re.compile(r"\borig_argv\b|\bargv\[0\]|/proc/self/cmdline"), re.compile(r"(?<![A-Za-z])_?(?:py|unit)?test")),
 )
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_RUNNERS = frozenset(("pytest", "_pytest", "unittest", "_pytest.runner", "unittest.case", "unittest.main"))
 _WEB = re.compile(
     r"NODE_TEST_CONTEXT|JEST_WORKER_ID|VITEST(?:_\w+)?(?=['\"\]\s,;)}!=]|$)|NODE_ENV['\"\]]*\s*[!=]==?\s*['\"]test['\"]"
     r"|['\"]test['\"]\s*[!=]==?\s*process\.env\.NODE_ENV|exec(?:Argv|argv)[^;\n]*--test|process\.argv[^;\n]*(?:--test|\.test\.)|/\W*test\W*/[^;\n]*process\.argv"
@@ -74,8 +76,7 @@ def _in_python(text: str) -> Iterator[tuple[int, str]]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
-    with contextlib.suppress(RecursionError):  # an expression nested that deep asks nothing
-        yield from _asked(tree)
+    yield from _asked(tree)
 
 
 def _asked(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -84,6 +85,64 @@ def _asked(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, str(node.value)
         elif isinstance(node, ast.Compare | ast.Call | ast.Subscript) and (sign := _asks(node)):
             yield node.lineno, sign
+    with contextlib.suppress(RecursionError):
+        names = _names_for_modules(tree)
+        for place in (tree, *(node for node in ast.walk(tree) if isinstance(node, _FUNCTIONS))):
+            yield from _asks_in_steps(place, names)
+
+
+def _names_for_modules(tree: ast.Module) -> set[str]:
+    """Return the names that a file gives to `sys.modules` or, with a dot and `modules`, to `sys`."""
+    found = {"sys.modules"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "sys":
+            found |= {one.asname or one.name for one in node.names if one.name == "modules"}
+        elif isinstance(node, ast.Import):
+            found |= {f"{one.asname}.modules" for one in node.names if one.name == "sys" and one.asname}
+        elif isinstance(node, ast.Assign | ast.NamedExpr) and _is_modules(node.value, found):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {one.id for one in targets if isinstance(one, ast.Name)}
+    return found
+
+
+def _is_modules(node: ast.expr, names: set[str]) -> bool:
+    """Return whether an expression is all the modules there are, or is made of them alone: `set(sys.modules)`."""
+    match node:
+        case ast.Attribute(attr="modules", value=ast.Name(id=name)):
+            return f"{name}.modules" in names
+        case ast.Name(id=name):
+            return name in names
+        case ast.Call(args=[inner, *_]):  # list(...), sorted(...), getattr(sys, "modules")
+            return _is_modules(inner, names) or (ast.unparse(node).replace('"', "'").endswith("(sys, 'modules')"))
+        case ast.Call(func=ast.Attribute(value=inner)):  # .keys(), .copy()
+            return _is_modules(inner, names)
+        case _:
+            return False
+
+
+def _asks_in_steps(function: ast.AST, names: set[str]) -> Iterator[tuple[int, str]]:
+    """Yield the places where a function looks through all modules, and beside that names a test runner."""
+    inside = list(_own(function))
+    named = any(isinstance(node, ast.Constant) and node.value in _RUNNERS for node in inside)
+    itself = {id(node.value) for node in inside if isinstance(node, ast.Subscript) and _is_own_name(node.slice)}
+    for node in inside if named else ():
+        if isinstance(node, ast.expr) and id(node) not in itself and _is_modules(node, names):
+            yield node.lineno, f"{ast.unparse(node)[:40]}, beside the name of a test runner"
+            return
+
+
+def _is_own_name(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "__name__"  # a module that asks for itself
+
+
+def _own(function: ast.AST) -> Iterator[ast.AST]:
+    """Yield what stands in a function, or in a file outside of every function; not in the functions within."""
+    waiting = list(ast.iter_child_nodes(function))
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, _FUNCTIONS):
+            waiting.extend(ast.iter_child_nodes(node))
 
 
 def _asks(node: ast.expr) -> str:
@@ -91,6 +150,9 @@ def _asks(node: ast.expr) -> str:
     values = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
     if not any("test" in value for value in values):
         return ""
-    said = " ".join(ast.unparse(node).split())
+    try:
+        said = " ".join(ast.unparse(node).split())
+    except RecursionError:
+        return ""  # nested that deep, it asks nothing
     asked = any(place.search(said) and any(map(word.search, values)) for place, word in _PYTHON_QUESTIONS)
     return said[:60] if asked else ""

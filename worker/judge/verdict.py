@@ -24,11 +24,15 @@ _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a run came to. `reason` is fit for a person; empty where the verdict says all."""
+    """What a run came to. `reason` is fit for a person; empty where the verdict says all.
+
+    `told` is whether there is a whole report, which may name no test.
+    """
 
     verdict: CheckVerdict
     reason: str
     tests: tuple[TestResult, ...]
+    told: bool = True
 
 
 def judge(
@@ -44,21 +48,27 @@ def judge(
         reason = "judged by its exit status alone" + ("" if exit_code == 0 else f", which is {exit_code}")
         return Verdict(verdict=verdict, reason=reason, tests=())
     if report is None:
-        return Verdict(verdict="not run", reason=f"it left no report and ended with status {exit_code}", tests=())
+        reason = f"it left no report and ended with status {exit_code}"
+        return Verdict(verdict="not run", reason=reason, tests=(), told=False)
     try:
         tests = read(adapter, report)
     except ValueError as error:
-        return Verdict(verdict="not run", reason=f"its report cannot be read: {error}", tests=())
+        return Verdict(verdict="not run", reason=f"its report cannot be read: {error}", tests=(), told=False)
     return conclude(_once(_seen_from_outside(test, folder.strip("/"), roots) for test in tests), exit_code)
 
 
 def _seen_from_outside(test: TestResult, folder: str, roots: Sequence[str]) -> TestResult:
     """Return a result whose file counts from the tree's top, and whose texts are the same on every run."""
-    name, file = _ADDRESS.sub("0x", without_places(test.id, roots)), without_places(test.file, roots)
+    name, file = steady(test.id, roots), without_places(test.file, roots)
     if folder and file:
         name = f"{folder}/{name}" if name.startswith(file) else name
         file = f"{folder}/{file}"
     return replace(test, id=name, file=file, message=without_places(test.message.strip(), roots)[-_MESSAGE:])
+
+
+def steady(name: str, roots: Sequence[str] = ()) -> str:
+    """Return a test's name without what differs from run to run: addresses, and the folders the run stood in."""
+    return _ADDRESS.sub("0x", without_places(name, roots))
 
 
 def _once(tests: Iterable[TestResult]) -> tuple[TestResult, ...]:

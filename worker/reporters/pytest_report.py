@@ -40,12 +40,16 @@ class Reporter:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config, items):
-        """Keep what is selected, file by file in the order asked for, turned about within each."""
+        """Keep what is selected: tests in the order they are named, else file by file, turned about within each."""
         if self.wish.only:
             placed = [(self.wish.place(os.path.relpath(item.path)), item) for item in items]
             config.hook.pytest_deselected(items=[item for place, item in placed if place < 0])
             items[:] = [item for place, item in sorted(placed, key=lambda pair: pair[0]) if place >= 0]
-        if self.wish.random:
+        if self.wish.tests:
+            config.hook.pytest_deselected(items=[item for item in items if not self.wish.wants(item.nodeid)])
+            wanted = [item for item in items if self.wish.wants(item.nodeid)]
+            items[:] = sorted(wanted, key=lambda item: self.wish.tests.index(item.nodeid))
+        elif self.wish.random:
             places = {item: self.wish.place(os.path.relpath(item.path)) for item in items}
             items[:] = sorted(self.wish.turned(items), key=places.__getitem__)
 

@@ -13,7 +13,7 @@ WORST = ("error", "failed", "skipped", "passed")
 
 
 class Wish:
-    """What the worker asked for: `REPORT [--only=FILE]... [--seed=N] -- the framework's own arguments`."""
+    """What the worker asked for: `REPORT [--only=FILE]... [--seed=N] [--test=ID]... -- the framework's own arguments`."""
 
     def __init__(self, argv):
         at = argv.index("--")
@@ -22,6 +22,7 @@ class Wish:
         self.only = [part.split("=", 1)[1] for part in own if part.startswith("--only=")]
         seeds = [part.split("=", 1)[1] for part in own if part.startswith("--seed=")]
         self.seed = int(seeds[0]) if seeds else None
+        self.tests = [part.split("=", 1)[1] for part in own if part.startswith("--test=")]
         self.random = random.Random(self.seed) if seeds else None  # noqa: S311 - an order, no secret
 
     def turned(self, items):
@@ -34,6 +35,10 @@ class Wish:
         items = list(items)[::-1]
         cut = self.random.randrange(len(items)) if len(items) > 2 else 0
         return items[cut:] + items[:cut]
+
+    def wants(self, name):
+        """Return whether a test of this id is to run."""
+        return not self.tests or name in self.tests
 
     def place(self, file):
         """Return where a file stands among those that are wanted, or -1 where it is not; 0 where all are."""

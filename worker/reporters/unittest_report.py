@@ -106,15 +106,17 @@ def _flat(suite):
 
 
 class _Runner(unittest.TextTestRunner):
-    """Runs what is selected, file by file in the order asked for, turned about within each, class by class."""
+    """Runs what is selected, file by file and class by class: tests in the order they are named, else turned about."""
 
     wish = None
 
     def run(self, test):
-        if not (self.wish.only or self.wish.random):
+        if not (self.wish.only or self.wish.random or self.wish.tests):
             return super().run(test)
         placed = [(self.wish.place(_file(one, one.id())), one) for one in self.wish.turned(_flat(test))]
-        chosen = [(place, type(one), one) for place, one in placed if place >= 0]
+        chosen = [(place, type(one), one) for place, one in placed if place >= 0 and self.wish.wants(one.id())]
+        if self.wish.tests:
+            chosen.sort(key=lambda part: self.wish.tests.index(part[2].id()))
         groups = list(dict.fromkeys((place, group) for place, group, _ in chosen))  # a class is set up once
         groups.sort(key=lambda group: group[0])
         ordered = (one for group in groups for place, kind, one in chosen if (place, kind) == group)

@@ -29,6 +29,9 @@ _EQUALITIES = frozenset(
 _ARRAYS = frozenset(
     ("assert_allclose", "assert_array_equal", "assert_equal", "assert_frame_equal", "assert_series_equal")
 )
+_LEFT_OUT = ("pytestmark", "__test__")
+_HOOKS = ("setUpClass", "setup_class")
+_HARMLESS = frozenset(("parametrize", "usefixtures", "asyncio", "anyio", "filterwarnings"))  # marks that choose nothing
 _RAISING = frozenset(("raises", "assertRaises", "assertRaisesRegex", "warns", "assertWarns", "assertWarnsRegex"))
 
 
@@ -53,24 +56,29 @@ class _Lines:
 
 
 def functions(text: str) -> tuple[str, ...]:
-    """Return the tests that pytest surely finds in a file by its usual rules: `test_x`, `TestGroup::test_y`."""
-    return tuple("::".join(path) for path, _ in _tests(text, _is_group))
+    """Return the tests that pytest surely runs in a file by its usual rules: `test_x`, `TestGroup::test_y`.
+
+    What has a mark may be left out by a suite's settings, so it is not sure.
+    """
+    marked = _marked(text)
+    return tuple("::".join(path) for path, _ in _tests(text, _is_group) if marked.isdisjoint((path, path[:-1], ())))
 
 
 def methods(text: str) -> tuple[str, ...]:
-    """Return the tests that unittest surely finds in a file: `Group.test_x`."""
-    return tuple(".".join(path) for path, _ in _tests(text, _is_case) if len(path) > 1)
+    """Return the tests that unittest surely runs in a file: `Group.test_x`; not those of a class that may skip itself."""
+    marked = _marked(text)
+    tests = (path for path, _ in _tests(text, _is_case) if len(path) > 1)
+    return tuple(".".join(path) for path in tests if marked.isdisjoint((path[:-1], ())))
 
 
 def twin_of_functions(text: str, random: Random) -> Twin | None:
     """Return the twin of a file of pytest's, or None where it is not Python."""
-    return _twin(text, random, dict(zip(functions(text), (one for _, one in _tests(text, _is_group)), strict=True)))
+    return _twin(text, random, {"::".join(path): one for path, one in _tests(text, _is_group)})
 
 
 def twin_of_methods(text: str, random: Random) -> Twin | None:
     """Return the twin of a file of unittest's, or None where it is not Python."""
-    own = (one for path, one in _tests(text, _is_case) if len(path) > 1)
-    return _twin(text, random, dict(zip(methods(text), own, strict=True)))
+    return _twin(text, random, {".".join(path): one for path, one in _tests(text, _is_case) if len(path) > 1})
 
 
 def _twin(text: str, random: Random, tests: Mapping[str, _Function]) -> Twin | None:
@@ -109,6 +117,45 @@ def _tests(text: str, is_group: Callable[[ast.ClassDef], bool]) -> Iterator[tupl
         elif isinstance(node, ast.ClassDef) and is_group(node):
             found |= {(node.name, one.name): one for one in node.body if isinstance(one, _Function) and _is_test(one)}
     yield from found.items()
+
+
+def _marked(text: str) -> set[tuple[str, ...]]:
+    """Return the paths of tests and classes, () for the file, that a mark or they themselves may leave out of a run."""
+    tree = _parsed(text)
+    found: set[tuple[str, ...]] = set()
+    for node in tree.body if tree else ():
+        if isinstance(node, ast.Assign) and any(
+            isinstance(one, ast.Name) and one.id in _LEFT_OUT for one in node.targets
+        ):
+            found.add(())
+        if isinstance(node, _Function | ast.ClassDef) and _has_mark(node):
+            found.add((node.name,))
+        if isinstance(node, ast.ClassDef):
+            inner = [one for one in node.body if isinstance(one, _Function) and (_has_mark(one) or _skips_class(one))]
+            found |= {(node.name,) if _skips_class(one) else (node.name, one.name) for one in inner}
+            assigned = [one for part in node.body if isinstance(part, ast.Assign) for one in part.targets]
+            found |= {(node.name,) for one in assigned if isinstance(one, ast.Name) and one.id in _LEFT_OUT}
+        if isinstance(node, _Function) and node.name in ("setUpModule", "setup_module") and _may_skip(node):
+            found.add(())
+    return found
+
+
+def _has_mark(node: _Function | ast.ClassDef) -> bool:
+    for decorator in node.decorator_list:
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if isinstance(called, ast.Attribute) and _last(called.value) == "mark" and called.attr not in _HARMLESS:
+            return True
+    return False
+
+
+def _skips_class(function: _Function) -> bool:
+    return function.name in _HOOKS and _may_skip(function)
+
+
+def _may_skip(function: _Function) -> bool:
+    return any(
+        isinstance(node, ast.Raise | ast.Call) and "skip" in ast.unparse(node).casefold() for node in ast.walk(function)
+    )
 
 
 def _is_test(function: _Function) -> bool:
@@ -191,7 +238,7 @@ def _asserted(called: ast.Call, lines: _Lines, random: Random) -> Iterator[Edit]
     elif name in _OPPOSITES and isinstance(called.func, ast.Attribute):
         text = lines.text(called.func)
         yield lines.replaced(called.func, text[: len(text) - len(name)] + _OPPOSITES[name])
-    elif name in _RAISING and len(values) >= 2:
+    elif name in _RAISING and len(values) >= 2 and not _ends_the_run(values[0]):
         yield _other_error(name, values[0], lines, random)
     elif name in _ARRAYS and len(values) == 2:
         yield lines.replaced(values[1], _beside(values[1], lines, random))  # numpy's and their kind
@@ -204,10 +251,15 @@ def _within(items: Iterable[ast.withitem], body: Sequence[ast.stmt], lines: _Lin
         return  # what a name stands for may expect an error
     raising = [call for call in called if _last(call.func) in _RAISING]
     for call in raising:
-        if call.args:
+        if call.args and not _ends_the_run(call.args[0]):
             yield _other_error(_last(call.func), call.args[0], lines, random)
     if not raising and not any(_last(call.func) == "suppress" for call in called):
         yield from _places(body, lines, random)
+
+
+def _ends_the_run(expected: ast.expr) -> bool:
+    """Return whether an error, let out of its test, would end the whole run."""
+    return "KeyboardInterrupt" in ast.unparse(expected)
 
 
 def _other_error(name: str, node: ast.expr, lines: _Lines, random: Random) -> Edit:
