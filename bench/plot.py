@@ -16,15 +16,20 @@ _HEAD = 52.0
 _COLOURS = ("#1f5fbf", "#c2570c", "#2f7d4f", "#7a3fa0")  # told apart on paper and by most who see few colours
 _INK, _GRID, _SHADE = "#222222", "#d8d8d8", "#f3f1ea"
 _TICKS = 4
+LOG_LEAST = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One figure: its lines by name, each points from left to right."""
+    """One figure: its lines by name, each points from left to right.
+
+    Where `log` is set both axes grow by factors; what is smaller than `LOG_LEAST` is drawn as that.
+    """
 
     title: str
     unit: str
     series: Mapping[str, Sequence[Point]]
+    log: bool = False
 
 
 def svg(title: str, panels: Sequence[Panel], *, x_label: str, shaded: float = 0.0) -> str:
@@ -58,15 +63,17 @@ def _legend(colours: Mapping[str, str]) -> list[str]:
 def _drawn(panel: Panel, colours: Mapping[str, str], x_label: str, shaded: float) -> list[str]:
     title = f"{panel.title} ({panel.unit})" if panel.unit else panel.title
     parts = [_text(_LEFT, 16, title, size=12)]
-    points = [point for line in panel.series.values() for point in line]
+    series = {name: [_log(point) for point in line] if panel.log else line for name, line in panel.series.items()}
+    points = [point for line in series.values() for point in line]
     if not points:
         return [*parts, _text(_LEFT, _HEIGHT / 2, "not told by this system")]
+    begin = min(x for x, _ in points) if panel.log else 0.0
     right = max(x for x, _ in points) or 1.0
     ticks = nice(min(y for _, y in points), max(y for _, y in points))
     low, high = ticks[0], ticks[-1]
 
     def across(x: float) -> float:
-        return _LEFT + x / right * (_WIDTH - _LEFT - _RIGHT)
+        return _LEFT + (x - begin) / ((right - begin) or 1.0) * (_WIDTH - _LEFT - _RIGHT)
 
     def up(y: float) -> float:
         return _HEIGHT - _BOTTOM - (y - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
@@ -78,13 +85,23 @@ def _drawn(panel: Panel, colours: Mapping[str, str], x_label: str, shaded: float
         )
     for tick in ticks:
         parts.append(_rule(_LEFT, up(tick), _WIDTH - _RIGHT))
-        parts.append(_text(_LEFT - 5, up(tick) + 4, f"{tick:.6g}", anchor="end"))
-    for name, line in panel.series.items():
+        parts.append(_text(_LEFT - 5, up(tick) + 4, _factor(tick) if panel.log else f"{tick:.6g}", anchor="end"))
+    for name, line in series.items():
         drawn = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in line)
         parts.append(f'<polyline points="{drawn}" fill="none" stroke="{colours[name]}" stroke-width="1.4"/>')
-    parts.append(_text(_LEFT, _HEIGHT - 10, "0"))
-    parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 10, f"{right:.6g} {x_label}", anchor="end"))
+    first, last = (10**begin, 10**right) if panel.log else (0.0, right)
+    parts.append(_text(_LEFT, _HEIGHT - 10, f"{first:.6g}"))
+    parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 10, f"{last:.6g} {x_label}", anchor="end"))
     return parts
+
+
+def _factor(power: float) -> str:
+    return f"{10**power:,.0f}" if power >= 1 else f"{10**power:.2g}"
+
+
+def _log(point: Point) -> Point:
+    x, y = point
+    return math.log10(max(x, LOG_LEAST)), math.log10(max(y, LOG_LEAST))
 
 
 def nice(low: float, high: float) -> list[float]:

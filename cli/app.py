@@ -19,6 +19,7 @@ from tandem import __version__
 SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Start here": {
         "demo": ("demo", "demo", "Watch the team take a task to a merged commit; a rehearsal, no model needed."),
+        "init": ("init", "init", "Propose models this machine can carry, and write the configuration."),
         "doctor": ("doctor", "doctor", "Say what is missing on this machine, and the remedy."),
     },
     "Work": {
@@ -52,7 +53,12 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "status": ("machines", "status", "Say what the router does and which machines it sees."),
         "up": ("machines", "up", "Start the router."),
         "down": ("machines", "down", "Stop the router; runs go on when it is back."),
+        "pair": ("pair", "pair", "Make two machines trust each other: one shows a code, the other is told it."),
+        "nodes": ("nodes", "nodes", "List the paired machines, or rename one."),
+        "unpair": ("nodes", "unpair", "Trust a paired machine no longer, at once."),
         "worker": ("machines", "worker", "Run a worker in the foreground."),
+        "install": ("service", "install_service", "Have the router or a worker started at login and kept running."),
+        "uninstall": ("service", "uninstall_service", "Stop an installed router or worker and remove it."),
         "faults": ("faults", "faults", "List the points at which a test may break the programs."),
         "bench": ("bench", "bench", "Measure what Tandem itself costs."),
         "completions": ("completions", "completions", "Print the completion script for a shell."),

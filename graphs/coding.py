@@ -281,7 +281,7 @@ async def ask_rounds(state: State, runtime: Runtime[Team]) -> dict[str, Any]:
     answer = await team.put(
         step,
         "rounds",
-        ("stop", "more", *((OVERRIDE,) if state.get("draft_report") else ())),
+        ("stop", "more", *((OVERRIDE,) if state.get("head") and state["check"] else ())),
         details={
             "rounds": state.get("round", 0),
             "why": why,

@@ -38,6 +38,7 @@ class State(TypedDict):
     head: str  # code: commit of the draft
     drafts: list[str]  # code: trees seen, to notice circles
     draft_report: str  # code: key of the report
+    head_report: str  # check: key of the report that the product's proof is about
     trouble: str  # code: why the tests do not let the draft pass, judged against the base
     refused: list[str]  # code: what of the last draft was thrown away, and why
     wanted: list[str]  # code: files the coder wanted to change without having seen them whole

@@ -23,10 +23,11 @@ from agents.marks import defused, restored
 from agents.personas import Persona
 from agents.replies import ReplyModel
 from agents.tools.worktree import Used, Worktree
+from graphs.installed import Installed
 from graphs.phrases import phrase
 from graphs.records import question_of, reply_in, reply_out, report_event, report_in, report_out
 from graphs.state import State
-from tandem.errors import NotFound, TandemError
+from tandem.errors import TandemError
 from tandem.ports import Checks, Flight, Guardrail, Models, Recorder, Repository
 from tandem.types import (
     Adapter,
@@ -92,7 +93,7 @@ class Team:
     flight: Flight
     reports: dict[str, CheckReport] = field(default_factory=dict[str, CheckReport])
     turns: Counter[str] = field(default_factory=Counter[str])
-    environments: set[str] = field(default_factory=set[str])  # known to be on the worker
+    installed: Installed = field(default_factory=Installed)
 
     async def speak(
         self, step: str, name: str, reply_type: type[T], sections: Sequence[Section], *, slot: Slot | None = None
@@ -268,10 +269,8 @@ class Team:
         )
 
         async def live(attempt: int) -> Json:
-            if request.environment:
-                await self._have_environment(step, state, request.environment)
             self.recorder.emit("check.started", step=step, command=list(command), commit=commit, what=what)
-            report = await self.checks.check(replace(request, attempt=attempt), self._progress(step))
+            report = await self._checked(step, state, replace(request, attempt=attempt))
             self.recorder.emit("check.finished", step=step, what=what, **report_event(report))
             return report_out(report)
 
@@ -306,32 +305,20 @@ class Team:
         found["files"] = tuple(found["files"])
         return Environment(**found)
 
-    async def _have_environment(self, step: str, state: State, key: str) -> None:
-        """See that the environment a check needs is still there: it may have been cleared away since it was prepared.
-
-        Raises:
-            NotFound: It is gone, and may not be built again without asking.
-        """
-        if key in self.environments:
-            return
-        allowed = self.settings.prepare_network == "allow" or state.get("prepare_choice") == "allow"
-        request = PrepareRequest(
+    async def _checked(self, step: str, state: State, request: CheckRequest) -> CheckReport:
+        if not request.environment:
+            return await self.checks.check(request, self._progress(step))
+        wanted = PrepareRequest(
             request_id=RequestId(f"{self.recorder.run_id}/{step}/again"),
             run_id=self.recorder.run_id,
             repo_id=self.repo.repo_id,
             commit=self.task.base,
             adapter=cast("Adapter", state["check"]["adapter"]),
             folder=self.task.folder,
-            allow_network=allowed,
+            allow_network=self.settings.prepare_network == "allow" or state.get("prepare_choice") == "allow",
             wall_s=self.settings.prepare_s,
         )
-        found = await self.checks.prepare(request, self._progress(step))
-        if not found.ready:
-            raise NotFound(
-                f"the packages that were installed for this run ({', '.join(found.files)}) were cleared away, and "
-                "installing them again was not allowed; set prepare.network to allow, then `tandem resume`"
-            )
-        self.environments.add(key)
+        return await self.installed.check(self.checks, request, wanted, self._progress(step))
 
     def _progress(self, step: str) -> Callable[[str, str], None]:
         return lambda stage, message: self.recorder.emit("check.progress", step=step, stage=stage, message=message)

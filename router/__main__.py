@@ -11,7 +11,7 @@ from pathlib import Path
 from router.feed import Watch
 from router.lifecycle import Options, Router
 from router.tracing import observer
-from tandem import memory
+from tandem import descriptors, memory
 from tandem.config import load, state_dir
 from tandem.errors import TandemError
 from tandem.paths import private_dir
@@ -54,6 +54,10 @@ def main() -> int:
     """Run a router and return its exit status."""
     arguments = _arguments()
     memory.stay_compact()
+    descriptors.allow_many()
+    os.environ.setdefault(
+        "GRPC_VERBOSITY", "ERROR"
+    )  # why a paired machine is away is told once, and not every two seconds
     try:
         state = arguments.state.absolute() if arguments.state else state_dir()
         options = Options(

@@ -183,7 +183,8 @@ def _member(raw: bytes, at: int, name: str) -> tuple[bytes, int]:
     """Return the body of the plain file `name` whose header stands at `at`, and where the next one stands."""
     header, begin = raw[at : at + _BLOCK], at + _BLOCK
     checksum = sum(header[:148]) + 8 * ord(" ") + sum(header[156:])
-    plain = header[:100] == name.encode().ljust(100, b"\0") and header[156:157] == tarfile.REGTYPE
+    named, kind, link, magic = header[:100], header[156:157], header[157:257], header[257:262]
+    plain = (named, kind, link.strip(b"\0"), magic) == (name.encode().ljust(100, b"\0"), tarfile.REGTYPE, b"", b"ustar")
     if not plain or header[148:156] != b"%06o\0 " % checksum or not re.fullmatch(rb"[0-7]{11}\0", header[124:136]):
         raise BadInput(
             f"this is no whole exported run: it has no {name} at byte {at}; copy it again, or let `tandem export` write one"

@@ -1,4 +1,4 @@
-"""Send calls to workers and bring their answers back; where a call goes, `placement` decides.
+"""Send calls to workers and bring their answers back; where a call goes, and when, `placing` sees to.
 
 A connection that breaks is picked up where it broke: the same request id and attempt, from the character already held.
 Only that is tried again here; every other error is the caller's to judge. Cancelled, a call is cancelled at the worker
@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +24,10 @@ from grpc import aio
 
 from router import gittunnel, placement
 from router.node import Node
+from router.placement import Key, Need
+from router.placing import Placer, Record
 from tandem import channel, wire
-from tandem.errors import DeadlineExceeded, TandemError, Unavailable, Unreachable
+from tandem.errors import Conflict, TandemError, Unavailable, Unreachable
 from tandem.faults import failpoint
 from tandem.ports import OnChunk, OnProgress
 from tandem.types import (
@@ -48,160 +53,209 @@ CANCEL_S = 1.0
 _COLLECT_S = 300.0
 _TOLD_S = 2.0  # beyond a call's deadline, for the worker's own words about it to get here
 _SLACK_S = 60.0  # beyond a check's own limits: the tree, the report, the queue
+_CHARS_PER_TOKEN = 4  # a guess, good enough to weigh one node against another
+_BUILT_MAX = 512  # environments whose nodes are remembered
 
 
 class Dispatcher:
     """Implements `tandem.ports.Models` and `tandem.ports.Checks` over a set of nodes."""
 
-    def __init__(self, nodes: Sequence[Node], git_dir_of: Callable[[str], Path]) -> None:
-        self._nodes = list(nodes)
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        git_dir_of: Callable[[str], Path],
+        record: Record = lambda run, row: None,
+    ) -> None:
+        self._placer = Placer(nodes, record)
         self._git_dir_of = git_dir_of
+        self._built: OrderedDict[str, frozenset[Key]] = OrderedDict()  # nodes that have an environment, as far as known
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Return the nodes that calls may go to."""
+        return self._placer.nodes
+
+    def use(self, nodes: Sequence[Node]) -> None:
+        """Send calls to these nodes from now on; those under way stay where they are."""
+        self._placer.use(nodes)
 
     async def describe(self) -> list[NodeInfo]:
         """Return what every node that answers says it is."""
-        return [info for info in await self._described(fresh=True) if info is not None]
-
-    async def _described(self, *, fresh: bool = False) -> Sequence[NodeInfo | None]:
-        known = [node.known() for node in self._nodes]
-        if not fresh and None not in known:  # nearly every call; tasks would cost it more than the wire does
-            return known
-        patient = not any(known)  # a call that somebody can take waits for nobody
-        found = await asyncio.gather(
-            *(node.describe(fresh=fresh, patient=patient) for node in self._nodes), return_exceptions=True
-        )
-        infos = [info if isinstance(info, NodeInfo) else None for info in found]
-        for error in found:
-            if not isinstance(error, NodeInfo | TandemError):
-                raise error
-            if isinstance(error, TandemError) and not isinstance(error, Unavailable) and not any(infos):
-                raise error  # a node of another version is worth a word only where no other does the work
-        return infos
+        return await self._placer.describe(fresh=True)
 
     async def complete(self, request: CompleteRequest, on_chunk: OnChunk) -> Reply:
         """Return the reply; pieces go to `on_chunk`, each character once, whatever happens to the connection.
 
         Where the worker itself was lost, another begins anew, and so do the offsets.
         """
-        held, told_by = 0, ""
+        held, told_by = 0, ("", 0)
 
-        async def once(node: Node, left_s: float) -> Reply | None:
+        async def once(node: Node, left_s: float, attempt: int) -> Reply | None:
             nonlocal held, told_by
             info = await node.describe()
-            if told_by != info.boot_id:  # another process asks its model anew, and no model repeats itself
-                held, told_by = 0, info.boot_id
-            asked = wire.complete_out(request, resume_offset=held)
-            call = node.stub.Complete(asked, timeout=left_s + _TOLD_S)
+            if told_by != (info.boot_id, attempt):  # another process asks its model anew, and no model repeats itself
+                held, told_by = 0, (info.boot_id, attempt)
+            asked = replace(request, attempt=attempt, deadline_s=math.ceil(left_s * 10) / 10)
+            sent = wire.complete_out(asked, resume_offset=held)
             reply: Reply | None = None
-            async with _call(call, node, request.request_id):
+            async with _call(
+                node, request.request_id, lambda: node.stub.Complete(sent, timeout=left_s + _TOLD_S)
+            ) as call:
                 async for response in call:  # to its end: breaking a stream off costs both sides more than its status
+                    if _late(response.attempt, attempt, node):
+                        continue
                     if response.HasField("reply"):
                         reply = wire.reply_in(response.reply)
                     else:
                         on_chunk(Chunk(offset=response.chunk.offset, text=response.chunk.text))
                         held = response.chunk.offset + len(response.chunk.text)
+            if reply is not None:
+                self._placer.served(node, need, reply)
             return reply
 
-        async def place() -> Node:
-            try:
-                return self._nodes[placement.for_model(request.model, await self._described()).index]
-            except Unreachable:
-                raise  # they were all asked just now, and waited for
-            except TandemError:  # a model pulled a moment ago, a worker started a moment ago
-                return self._nodes[placement.for_model(request.model, await self._described(fresh=True)).index]
-
-        return await self._insist(place, once, request.deadline_s)
+        need = Need(
+            kind="call",
+            run=request.run_id,
+            model=request.model,
+            persona=request.persona,
+            prompt_tokens=sum(len(message.content) for message in request.messages) // _CHARS_PER_TOKEN,
+            priority=request.priority,
+        )
+        return await self._insist(need, request, once, request.deadline_s)
 
     async def prepare(self, request: PrepareRequest, on_progress: OnProgress) -> Environment:
         """Return the environment for a tree."""
 
-        async def once(node: Node, left_s: float) -> Environment | None:
+        async def once(node: Node, left_s: float, attempt: int) -> Environment | None:
             await self._push(node, request.repo_id, request.commit, left_s)
-            call = node.stub.Prepare(wire.prepare_out(request), timeout=left_s)
-            async with _call(call, node, request.request_id):
+            asked = wire.prepare_out(replace(request, attempt=attempt))
+            async with _call(node, request.request_id, lambda: node.stub.Prepare(asked, timeout=left_s)) as call:
                 async for response in call:
+                    if _late(response.attempt, attempt, node):
+                        continue
                     if response.HasField("environment"):
-                        return wire.environment_in(response.environment)
+                        environment = wire.environment_in(response.environment)
+                        self._has_environment(node, environment)
+                        return environment
                     on_progress(response.progress.stage, response.progress.message)
             return None
 
-        return await self._insist(self._place_check, once, request.wall_s + _SLACK_S)
+        need = Need(kind="prepare", run=request.run_id, repo_id=request.repo_id, commit=request.commit)
+        return await self._insist(need, request, once, request.wall_s + _SLACK_S)
 
     async def check(self, request: CheckRequest, on_progress: OnProgress) -> CheckReport:
         """Return what running the command over the tree showed."""
 
-        async def once(node: Node, left_s: float) -> CheckReport | None:
+        async def once(node: Node, left_s: float, attempt: int) -> CheckReport | None:
             for commit in dict.fromkeys((request.commit, request.seal.tests if request.seal else request.commit)):
                 await self._push(node, request.repo_id, commit, left_s)
-            call = node.stub.Check(wire.check_out(request), timeout=left_s)
-            async with _call(call, node, request.request_id):
+            asked = wire.check_out(replace(request, attempt=attempt))
+            async with _call(node, request.request_id, lambda: node.stub.Check(asked, timeout=left_s)) as call:
                 async for response in call:
+                    if _late(response.attempt, attempt, node):
+                        continue
                     if response.HasField("report"):
                         return wire.report_in(response.report)
                     on_progress(response.progress.stage, response.progress.message)
             return None
 
-        return await self._insist(self._place_check, once, wire.check_s(request) + request.limits.wall_s + _SLACK_S)
+        need = Need(
+            kind="check",
+            run=request.run_id,
+            priority=request.priority,
+            repo_id=request.repo_id,
+            commit=request.commit,
+            only=self._built.get(request.environment),
+        )
+        return await self._insist(need, request, once, wire.check_s(request) + request.limits.wall_s + _SLACK_S)
 
     async def collect(self, kept: Kept) -> list[Freed]:
         """Have every worker clear up, and return what that freed.
 
         Raises:
-            Unreachable: One does not answer.
+            Unreachable: One does not answer; the others have cleared up.
         """
         freed: list[Freed] = []
-        for node in self._nodes:
+        troubles: list[TandemError] = []
+        for node in self.nodes:
             node.emptied()  # what was pushed may be gone
             try:
-                answer = await node.stub.Collect(wire.collect_out(kept), timeout=_COLLECT_S)
-            except aio.AioRpcError as error:
-                raise channel.error_in(error, f"worker {node.name}") from error
+                with channel.translated(f"worker {node.name}"):
+                    answer = await node.stub.Collect(wire.collect_out(kept), timeout=_COLLECT_S)
+            except TandemError as error:
+                troubles.append(error)
+            else:
+                freed += wire.freed_in(answer)
             finally:
                 node.emptied()  # and what was pushed meanwhile, too
-            freed += wire.freed_in(answer)
+        if troubles:
+            raise troubles[0]
         return freed
 
-    async def _place_check(self) -> Node:
-        return self._nodes[placement.for_check(await self._described()).index]
+    def _has_environment(self, node: Node, environment: Environment) -> None:
+        """Remember where an environment is: a check that needs it can run nowhere else."""
+        if environment.ready and environment.key:
+            self._built[environment.key] = self._built.pop(environment.key, frozenset()) | {self._placer.key(node)}
+            if len(self._built) > _BUILT_MAX:
+                self._built.popitem(last=False)
 
     async def _push(self, node: Node, repo_id: str, commit: CommitId, left_s: float) -> None:
         async with node.pushing[repo_id]:  # of two pushes of one commit at once, Git lets one fail
             if node.has(repo_id, commit):
                 return
-            await gittunnel.push(
-                self._git_dir_of(repo_id), commit, repo_id, node.stub, node=f"worker {node.name}", timeout_s=left_s
-            )
+            try:
+                await gittunnel.push(
+                    self._git_dir_of(repo_id), commit, repo_id, node.stub, node=f"worker {node.name}", timeout_s=left_s
+                )
+            except TandemError as error:
+                if node.gone:
+                    raise _unpaired(node) from error
+                raise
             failpoint("push.done")
             node.pushed(repo_id, commit)
 
     async def _insist(
         self,
-        place: Callable[[], Awaitable[Node]],
-        once: Callable[[Node, float], Awaitable[R | None]],
+        need: Need,
+        request: CompleteRequest | PrepareRequest | CheckRequest,
+        once: Callable[[Node, float, int], Awaitable[R | None]],
         deadline_s: float,
     ) -> R:
         """Do it once, and again after a broken connection, within the deadline.
+
+        The node that has the work keeps it as long as it answers. Where it does not, it has lost it: another node takes
+        the work over under a later attempt number, by which everybody can tell a late answer from the one that counts.
 
         Raises:
             Unreachable: The worker stayed away.
             DeadlineExceeded: The time is up.
         """
         end = time.monotonic() + deadline_s
+        lease: Node | None = None
+        process, moves = "", 0
         for retry in range(RETRIES + 1):
             node: Node | None = None
             try:
-                async with asyncio.timeout(end - time.monotonic()):
-                    node = await place()
-                result = await once(node, max(end - time.monotonic(), 0.1))
+                left_s = max(end - time.monotonic(), 0.0)
+                async with self._placer.seat(need, request_id=request.request_id, left_s=left_s, lease=lease) as node:
+                    now_process = self._placer.process(node)
+                    if lease not in (None, node) and now_process != process:  # one may be reached in two ways
+                        moves += 1
+                    lease, process = node, now_process
+                    attempt = placement.attempt_of(request.attempt, moves)
+                    result = await once(node, max(end - time.monotonic(), 0.1), attempt)
                 if result is not None:
                     return result
                 raise Unavailable(f"worker {node.name} ended its answer without a result")
-            except TimeoutError as error:
-                raise DeadlineExceeded(
-                    f"no worker answered within the {deadline_s:g} s of this call; `tandem doctor` finds out why"
-                ) from error
+            except Conflict as error:  # it was here before, as a later attempt, when this router counted anew
+                if retry == RETRIES or len(self.nodes) < 2:
+                    raise
+                moves += 1
+                log.warning("call goes on under a later number", extra={"why": error.message})
             except Unreachable as error:
                 pause_s = BACKOFF_S[min(retry, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-                lost = isinstance(error.__cause__, aio.AioRpcError)  # a connection that broke, not nobody there
+                # a connection that broke, or a worker that was unpaired in the middle; not nobody there
+                lost = channel.is_lost(error) or (node is not None and node.gone)
                 if retry == RETRIES or not lost or time.monotonic() + pause_s > end:
                     raise
                 if node is not None:
@@ -212,26 +266,43 @@ class Dispatcher:
 
     def doubt(self) -> None:
         """Ask every node anew before its next call."""
-        for node in self._nodes:
+        for node in self.nodes:
             node.doubt()
 
     async def close(self) -> None:
         """Close all connections."""
-        for node in self._nodes:
-            await node.channel.close()
+        await self._placer.close()
+
+
+def _late(answers: int, attempt: int, node: Node) -> bool:
+    """Return whether a message answers another attempt than the one that is asked for; such a one is refused."""
+    if answers in (0, attempt):  # 0: a worker that does not say
+        return False
+    log.warning("late answer refused", extra={"node": node.name, "answers": answers, "asked": attempt})
+    return True
 
 
 @asynccontextmanager
-async def _call(call: Any, node: Node, request_id: str) -> AsyncGenerator[None]:
-    """Translate a call's errors; cancelled, stop the work at the worker as well."""
+async def _call(node: Node, request_id: str, begin: Callable[[], Any]) -> AsyncGenerator[Any]:
+    """Begin a call and yield it, its errors translated; cancelled, stop the work at the worker as well."""
+    call: Any = None
     try:
-        yield
-    except aio.AioRpcError as error:
-        raise channel.error_in(error, f"worker {node.name}") from error
+        with channel.translated(f"worker {node.name}"):
+            call = begin()
+            yield call
+    except Unreachable as error:
+        if node.gone and not isinstance(error.__cause__, aio.AioRpcError):  # closed here, because it was unpaired
+            raise _unpaired(node) from error.__cause__
+        raise
     except asyncio.CancelledError:
         with contextlib.suppress(Exception):  # the worker may be gone, which is as good
             async with asyncio.timeout(CANCEL_S):
                 await asyncio.shield(node.stub.Cancel(pb.CancelRequest(request_id=request_id), timeout=CANCEL_S))
         raise
     finally:
-        call.cancel()  # leaving an `async for` does not
+        if call is not None:
+            call.cancel()  # leaving an `async for` does not
+
+
+def _unpaired(node: Node) -> Unreachable:
+    return Unreachable(f"worker {node.name} is not paired with this machine any more")

@@ -2,7 +2,8 @@
 
 One JSONL file a run, owner-only, beside the journal and never a truth: nothing is decided from it, and losing it loses
 nothing but the record. A message or tool that was sent before is named by its hash instead of being written again, because
-each turn of a call sends the whole history. Known forms of credentials are struck out.
+each turn of a call sends the whole history. Where each call went, and why, stands between them. Known forms of
+credentials are struck out.
 """
 
 from __future__ import annotations
@@ -41,6 +42,14 @@ class FlightLog:
             self._known = None  # what did not get there has no name yet
             why = f"{type(trouble).__name__}: {getattr(trouble, 'strerror', '') or ''}"
             log.warning("flight recorder failed", extra={"run_id": self._run, "why": why})
+
+    def place(self, row: dict[str, Json]) -> None:
+        """Keep where a call went and why. Never raises, as `note`."""
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._append([{"placed": row}])
+        except Exception as trouble:
+            log.warning("flight recorder failed", extra={"run_id": self._run, "why": type(trouble).__name__})
 
     def _write(self, request: CompleteRequest, reply: Reply | None, error: str) -> None:
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -129,6 +138,13 @@ def calls(state: Path, run_id: RunId) -> Iterator[dict[str, Json]]:
             told["messages"] = [_shaped(bodies.get(str(name))) for name in cast("list[Json]", line["messages"])]
             told["tools"] = [bodies.get(str(name)) for name in cast("list[Json]", line["tools"])]
             yield told
+
+
+def placements(state: Path, run_id: RunId) -> Iterator[dict[str, Json]]:
+    """Yield where a run's calls went and why, in their order (`router.placing` makes the rows)."""
+    for line in _lines(_file(state, run_id)):
+        if isinstance(line.get("placed"), dict):
+            yield cast("dict[str, Json]", line["placed"])
 
 
 def _shaped(body: Any) -> Json:

@@ -14,8 +14,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from grpc import aio
-
 from tandem import channel, wire
 from tandem.errors import DeadlineExceeded, TandemError
 from tandem.git import git
@@ -35,7 +33,7 @@ async def push(git_dir: Path, commit: str, repo_id: str, stub: Any, *, node: str
     ours, gits = socket.socketpair()
     end = time.monotonic() + timeout_s
     try:
-        carrying = asyncio.create_task(_bridge(ours, stub, repo_id, timeout_s))
+        carrying = asyncio.create_task(_bridge(ours, stub, repo_id, node, timeout_s))
         try:
             await _git_push(git_dir, commit, gits, timeout_s)
         except TandemError as error:
@@ -43,7 +41,9 @@ async def push(git_dir: Path, commit: str, repo_id: str, stub: Any, *, node: str
             cause = await _ended(carrying)
             if time.monotonic() >= end:  # whichever side noticed it first, and whatever it says
                 raise DeadlineExceeded(f"the push to {node} took longer than {timeout_s:g} s") from (cause or error)
-            raise (channel.error_in(cause, node) if cause else error) from cause
+            if cause is not None:
+                raise cause from cause.__cause__
+            raise
         finally:
             gits.close()
             carrying.cancel()
@@ -68,19 +68,20 @@ async def _git_push(git_dir: Path, commit: str, link: socket.socket, timeout_s: 
     )
 
 
-async def _bridge(link: socket.socket, stub: Any, repo_id: str, timeout_s: float) -> None:
+async def _bridge(link: socket.socket, stub: Any, repo_id: str, node: str, timeout_s: float) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=link)
     try:
-        await _carry(stub, repo_id, reader, writer, timeout_s)
+        with channel.translated(node):
+            await _carry(stub, repo_id, reader, writer, timeout_s)
     finally:
         writer.close()
 
 
-async def _ended(carrying: asyncio.Task[None]) -> aio.AioRpcError | None:
+async def _ended(carrying: asyncio.Task[None]) -> TandemError | None:
     """Return what the stream to the worker broke with, if it broke."""
     await asyncio.wait([carrying], timeout=1)
     error = carrying.exception() if carrying.done() and not carrying.cancelled() else None
-    return error if isinstance(error, aio.AioRpcError) else None
+    return error if isinstance(error, TandemError) else None
 
 
 async def _carry(

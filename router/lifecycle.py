@@ -25,7 +25,7 @@ from router.api.service import Gate, Service
 from router.feed import Watch
 from router.local_worker import LocalWorker
 from router.lock import StateLock
-from tandem import __version__
+from tandem import __version__, held, memory
 from tandem.config import Config
 from tandem.errors import TandemError
 from tandem.paths import private_dir, socket_path
@@ -61,6 +61,7 @@ class Router:
             local_worker.command(socket_path(options.state, "worker"), options.state),
             options.state / "logs" / "worker.log",
             _worker_env(options),
+            options.state / "worker" / held.SERVICE,
         )
         self._exit = 0
         self.failed: TandemError | None = None  # why it could not start
@@ -180,13 +181,15 @@ class Router:
 
 async def _open_runs(options: Options, watch: Watch | None) -> Service:
     """Import what is heavy in a thread, then open the runs, whose events `watch` is told."""
-    runs: Any = await asyncio.to_thread(importlib.import_module, "router.runs")
-    guardrail: Any = importlib.import_module("router.guardrail")
+    with memory.no_garbage():
+        runs: Any = await asyncio.to_thread(importlib.import_module, "router.runs")
+        guardrail: Any = importlib.import_module("router.guardrail")
+        loaded = guardrail.load()
     return await runs.Runs.open(
         config=options.config,
         state=options.state,
         worker_socket=socket_path(options.state, "worker"),
-        guardrail=guardrail.load(),
+        guardrail=loaded,
         watch=watch,
     )
 

@@ -2,6 +2,7 @@
 
 Knows a command line, a line of JSON that says "ready", and exit statuses; what a worker does it does not know. The
 worker reads a pipe the router holds open: when the router is gone, however it went, the pipe ends and the worker too.
+Where a service manager keeps a worker for this state folder (`tandem install worker`), that one is used and none started.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from tandem import held
 from tandem.paths import private_dir
 
 log = logging.getLogger(__name__)
@@ -28,19 +30,24 @@ QUICK_S = 10.0  # a worker that lived shorter did not really start
 TRIES = 6  # quick deaths in a row, after which it is left alone
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 LOG_BYTES_MAX = 5 << 20
+SERVICE_S = 1.0  # between two looks whether a service's worker is still there
 
 
 def command(socket_file: Path, state: Path) -> list[str]:
     """Return how a worker is started for a router's state folder."""
     program = [sys.executable, "-m", "tandem", "worker"]
-    return [*program, "--socket", str(socket_file), "--state", str(state / "worker"), "--lifeline"]
+    places = ["--socket", str(socket_file), "--state", str(state / "worker"), "--home", str(state)]
+    return [*program, *places, "--lifeline"]
 
 
 class LocalWorker:
     """The worker process that belongs to this router. `run` until cancelled; `trouble` says what is wrong with it."""
 
-    def __init__(self, argv: Sequence[str], log_file: Path, env: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, argv: Sequence[str], log_file: Path, env: Mapping[str, str] = os.environ, service_lock: Path | None = None
+    ) -> None:
         self._argv = list(argv)
+        self._service_lock = service_lock
         self._log_file = log_file
         self._env = dict(env)
         self.pid: int | None = None
@@ -51,6 +58,7 @@ class LocalWorker:
         """Keep a worker running; stops it when cancelled. Returns only when it died too often to go on."""
         quick = 0
         while True:
+            await self._stand_aside()
             began = time.monotonic()
             status = await self._once()
             quick = quick + 1 if time.monotonic() - began < QUICK_S else 1
@@ -67,6 +75,17 @@ class LocalWorker:
             )
             log.warning("worker left", extra={"status": status, "again_in_s": pause_s})
             await asyncio.sleep(pause_s)
+
+    async def _stand_aside(self) -> None:
+        """Wait as long as a service's worker holds the state folder; whether it answers is seen by asking it."""
+        while self._service_lock is not None and (theirs := held.owner(self._service_lock)):
+            if not self.ready.is_set():
+                log.info("service's worker found", extra={"worker_pid": theirs})
+            self.pid, self.trouble = int(theirs) if theirs.isdigit() else None, ""
+            self.ready.set()
+            await asyncio.sleep(SERVICE_S)
+        self.ready.clear()
+        self.pid = None
 
     async def _once(self) -> str:
         """Run one worker to its end and return, in words, how it ended."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import grpc
 from grpc import aio
 
 from tandem import __version__, channel, wire
-from tandem.errors import Unreachable, VersionSkew
+from tandem.errors import DeadlineExceeded, TandemError, Unreachable, VersionSkew
 from tandem.types import NodeInfo
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceStub
@@ -26,13 +26,14 @@ FRESH_S = 5.0  # how long a node's description is good
 
 
 class Node:
-    """One worker as seen from here."""
+    """One worker as seen from here. `gone` once its channel was closed: whoever waits for it is told so."""
 
-    def __init__(self, address: str, name: str) -> None:
-        self.address = address
+    here = True  # on the router's own machine
+
+    def __init__(self, address: str, name: str, made: aio.Channel | None = None) -> None:
         self.name = name
-        self.channel = aio.insecure_channel(address, options=channel.CLIENT_OPTIONS)
-        self.stub: Any = WorkerServiceStub(self.channel)
+        self.gone = False
+        self.use(address, made or aio.insecure_channel(address, options=channel.CLIENT_OPTIONS))
         self._has: dict[tuple[str, str], None] = {}  # (repository, commit) pushed over this connection, oldest first
         self.pushing = defaultdict[str, asyncio.Lock](asyncio.Lock)  # by repository: one push at a time
         self._info: NodeInfo | None = None
@@ -43,9 +44,20 @@ class Node:
         """Return the worker that listens on an owner-only Unix socket."""
         return cls(f"unix:{path}", "local")
 
+    def use(self, address: str, made: aio.Channel) -> None:
+        """Make every later call over `made`."""
+        self.address = address
+        self.channel = made
+        self.stub: Any = WorkerServiceStub(made)
+
     def known(self) -> NodeInfo | None:
         """Return what the node said a moment ago, or None where it has to be asked."""
         return self._info if time.monotonic() - self._asked_at < FRESH_S else None
+
+    @property
+    def asked_s(self) -> float:
+        """Return when it was asked last, in seconds of the monotonic clock."""
+        return self._asked_at
 
     def has(self, repo_id: str, commit: str) -> bool:
         """Return whether a commit was pushed there lately; where not, pushing it once more does no harm."""
@@ -56,6 +68,11 @@ class Node:
         self._has[repo_id, commit] = None
         if len(self._has) > PUSHED_MAX:
             del self._has[next(iter(self._has))]
+
+    @property
+    def commits(self) -> Collection[tuple[str, str]]:
+        """Return what was pushed there lately, as (repository, commit); it changes as that does."""
+        return self._has.keys()
 
     def emptied(self) -> None:
         """Take nothing for granted any more of what was pushed there."""
@@ -73,17 +90,21 @@ class Node:
             VersionSkew: It speaks another protocol.
         """
         known = None if fresh else self.known()
-        if known is not None:
-            return known
+        return known or await self._ask(DESCRIBE_S, patient=patient)
+
+    async def _ask(self, wait_s: float, *, patient: bool) -> NodeInfo:
+        """Return what the node says now; raises as `describe` does."""
         now = time.monotonic()
         request = pb.DescribeRequest(protocol=wire.PROTOCOL, version=__version__)
         try:
-            answer = await self.stub.Describe(request, timeout=DESCRIBE_S, wait_for_ready=patient)
-        except aio.AioRpcError as error:
+            with channel.translated(f"worker {self.name}"):
+                answer = await self.stub.Describe(request, timeout=wait_s, wait_for_ready=patient)
+        except DeadlineExceeded as error:
+            self.doubt()
+            raise Unreachable(f"worker {self.name} did not say what it is within {wait_s:g} s") from error.__cause__
+        except TandemError:
             self.doubt()  # what it said before is kept, to see whether it was started anew
-            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise Unreachable(f"worker {self.name} did not say what it is within {DESCRIBE_S:g} s") from error
-            raise channel.error_in(error, f"worker {self.name}") from error
+            raise
         info = wire.node_in(answer)
         if info.protocol != wire.PROTOCOL:  # one that does not look at ours
             self.doubt()
@@ -94,5 +115,15 @@ class Node:
             )
         if self._info is not None and self._info.boot_id != info.boot_id:
             self.emptied()  # it was started anew, and may have been emptied meanwhile
+        info = self._called(info)
         self.name, self._info, self._asked_at = info.name, info, now
         return info
+
+    def _called(self, info: NodeInfo) -> NodeInfo:
+        """Return the node's description under the name that it has here."""
+        return info
+
+    async def close(self) -> None:
+        """Close the connection; calls that are under way end as if it had broken."""
+        self.gone = True
+        await self.channel.close()

@@ -31,6 +31,7 @@ from router.guardrail.secrets import secrets
 from router.housekeeping import Housekeeping, must_be_over
 from router.journal import Journal, RunRow
 from router.pace import Pace
+from router.paired import Links
 from router.recorder import RunRecorder, cut_since_it_stopped, decision_in, is_new, to_the_end
 from router.repository import OwnRepository
 from router.summary import RunInfo, detail, summary
@@ -60,16 +61,21 @@ Progress = tuple[str, dict[str, Json]]
 class Runs:
     """The runs of one router. Open with `Runs.open`, close with `close`."""
 
-    def __init__(self, config: Config, engine: Engine, nodes: Dispatcher) -> None:
+    def __init__(self, config: Config, engine: Engine, nodes: Dispatcher, links: Links) -> None:
         self._config = config
         self._engine = engine
         self._journal = engine.journal
         self._ports = engine.ports
         self._nodes = nodes
+        self._links = links
         self._orders: WeakValueDictionary[RunId, asyncio.Lock] = WeakValueDictionary()
         self._housekeeping = Housekeeping(engine.state, engine.roster, config.keep)
         self._awake = Awake(lambda: config.router.keep_awake and engine.at_work, self._woke)
-        self._tasks = [asyncio.create_task(self._keep_clear()), asyncio.create_task(self._awake.run())]
+        self._tasks = [
+            asyncio.create_task(self._keep_clear()),
+            asyncio.create_task(self._awake.run()),
+            asyncio.create_task(links.run()),
+        ]
 
     @classmethod
     async def open(
@@ -85,9 +91,15 @@ class Runs:
         """
         team = personas.load(personas.own_folder())
         journal = await Journal.open(state / "journal.db")
+        local = Node.at_socket(worker_socket)
         nodes = Dispatcher(
-            [Node.at_socket(worker_socket)], git_dir_of=lambda repo_id: OwnRepository.git_dir(state, repo_id)
+            [local],
+            git_dir_of=lambda repo_id: OwnRepository.git_dir(state, repo_id),
+            record=lambda run, row: flight.FlightLog(state, RunId(run)).place(row),
         )
+        # a machine is paired to take work off this one, so it comes first
+        links = Links(state, lambda paired: nodes.use([*paired, local]))
+        await links.follow()  # before a run goes on, so that it goes on where it was
         settings = settings_of(config)
         ports = execution.Ports(
             models=nodes,
@@ -99,7 +111,7 @@ class Runs:
         )
         engine = Engine(config, state, journal, ports, watch)
         await engine.start()
-        return cls(config, engine, nodes)
+        return cls(config, engine, nodes, links)
 
     async def close(self) -> None:
         """Stop all work where it stands; the next router goes on with it."""
@@ -171,6 +183,12 @@ class Runs:
             lambda: [json.dumps(row, ensure_ascii=False) for row in flight.calls(state, run_id)]
         )
         return "".join(f"{row}\n" for row in rows).encode("utf-8", "replace")
+
+    async def placements(self, run_id: RunId) -> list[dict[str, Json]]:
+        """Return which node took each call of a run, and why, as far as that was kept."""
+        state = self._engine.state
+        await self._engine.roster.find(run_id)
+        return await asyncio.to_thread(lambda: list(flight.placements(state, run_id)))
 
     async def decide(self, run_id: RunId, decision: Decision) -> dict[str, Json]:
         """Record a person's answer, once, and go on with the run."""
@@ -347,13 +365,13 @@ class Runs:
             "waiting": states.count("waiting"),
         }
         holds: list[Json] = [{"run": info.run, **info.hold.told()} for info in kept if info.hold]
-        return {"runs": counts, "holds": holds}
+        return {"runs": counts, "holds": holds, "trouble": list[Json](self._links.troubles)}
 
     async def status(self) -> dict[str, Json]:
         """Return what this router works with, as the nodes say at this moment."""
         nodes = [cast("Json", asdict(node)) for node in await self._nodes.describe()]
         models: dict[str, Json] = {"router": self._config.models.router, "worker": self._config.models.worker}
-        return {"models": models, "nodes": nodes, "awake": self._awake.held}
+        return {"models": models, "nodes": nodes, "peers": self._links.told(), "awake": self._awake.held}
 
     async def resolve(self, prefix: str) -> RunId:
         """Return the run that `prefix`, or `latest`, means; raises as `Roster.resolve` does."""

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from tandem import addresses
-from tandem.errors import BadConfig
+from tandem import addresses, endpoints
+from tandem.errors import BadConfig, BadInput
 from tandem.paths import SOCKET_PATH_MAX, config_path, home_dir, private_dir, socket_path, state_dir
 
 __all__ = [
@@ -203,6 +203,25 @@ class WorkerConfig(_Section):
     """Checks at the same time."""
     queue: Annotated[int, Field(ge=1)] = 64
     """Calls that may wait for their turn; one more is refused."""
+    listen: list[str] = Field(default_factory=list[str])
+    """Private addresses of this machine, `HOST` or `HOST:PORT`, on which paired routers may call; empty: all of them as
+    soon as there is a paired router, and none before."""
+    share_registries: bool = False
+    """Whether what a paired router has installed here may use this user's settings of pip, npm and Go: names and passwords
+    of package registries are in them."""
+
+    @field_validator("listen", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("listen")
+    @classmethod
+    def _nearby(cls, listen: list[str]) -> list[str]:
+        try:
+            return [str(endpoints.to_listen_on(text, endpoints.WORKER_PORT, "worker.listen")) for text in listen]
+        except BadInput as error:
+            raise PydanticCustomError("address", "{why}", {"why": error.message}) from None
 
 
 class Config(_Section):

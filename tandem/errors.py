@@ -18,6 +18,7 @@ A message says what failed, with which value, and what to do.
     │   └── NoSandbox                                              Check will not run code without a sandbox
     ├── Unavailable                  UNAVAILABLE          exit 4   a machine or model server does not answer
     │   └── Unreachable                                            no worker at all can be reached; a run waits for one
+    │       └── NotPaired                                          the machine there does not know this one, or is another
     ├── DeadlineExceeded             DEADLINE_EXCEEDED    exit 4   it took longer than it may
     ├── Cancelled                    CANCELLED            exit 130 a person stopped it
     ├── ResourceExhausted            RESOURCE_EXHAUSTED   exit 4   memory, queue, disk, output
@@ -124,6 +125,10 @@ class Unavailable(TandemError):
 
 class Unreachable(Unavailable):
     """No worker can be reached. What was asked may be going on there; asked again, it is joined and not repeated."""
+
+
+class NotPaired(Unreachable):
+    """The machine at that address does not trust this one (any more), or is not the one that was paired."""
 
 
 class DeadlineExceeded(TandemError):

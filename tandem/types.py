@@ -38,7 +38,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["passed", "failed", "error", "skipped"]
 CheckVerdict = Literal["passed", "failed", "not run", "tampered", "flaky", "resource limit"]
 Adapter = Literal["pytest", "unittest", "node", "jest", "vitest", "go", "cargo", "plain"]
-JUDGE = 2  # the version of the judge's rules; a proof names the one it was made under
+JUDGE = 3  # the version of the judge's rules; a proof names the one it was made under
 Controls = Literal["", "held", "absent", "unbuilt"]
 Slot = Literal["router", "worker"]
 OVERRIDE = "merge without proof"  # a choice that says what it does; it wants a reason beside it
@@ -208,7 +208,8 @@ class CheckReport:
 
     With a seal: `controls` says what became of the planted tests (held; absent: the command does not find them;
     unbuilt: nothing could be built to run), `missing` names the tester's tests that were not told of, `twins` counts the
-    tests whose changed copy failed as it must, `untwinned` those in which nothing could be changed; `unnoticed` names
+    tests whose changed copy failed as it must, `untwinned` those in which nothing could be changed, or whose changed copy
+    did not end, as `cut` says; `unnoticed` names
     the changed files that could be put back without any of the tester's tests failing; of `mutants`, `killed` made one
     fail. `judge` is the version of the rules that were applied, 0 for those before controls.
     """
@@ -226,6 +227,7 @@ class CheckReport:
     missing: tuple[str, ...] = ()
     twins: int = 0
     untwinned: int = 0
+    cut: bool = False
     unnoticed: tuple[str, ...] = ()
     mutants: int = 0
     killed: int = 0
@@ -263,11 +265,25 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """A model a node offers."""
+    """A model a node offers. `resident` says whether it is in memory now, None where its backend does not tell.
+
+    `size_bytes` is what it takes on disk, and roughly in memory; 0 where unknown.
+    """
 
     name: str
     backend: str
     rehearsal: bool = False
+    resident: bool | None = None
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What one of a node's schedulers has at a moment: its places, and by priority how many run and how many wait."""
+
+    places: int
+    running: Mapping[int, int] = field(default_factory=dict[int, int])
+    waiting: Mapping[int, int] = field(default_factory=dict[int, int])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +299,9 @@ class NodeInfo:
     sandbox: str = ""  # the rung of the ladder in use, "" where none works
     sandbox_remedy: str = ""
     backend_trouble: str = ""  # why a backend lists no models, with the remedy
+    calls: Load | None = None  # to models; None where the node does not say
+    checks: Load | None = None
+    free_bytes: int | None = None  # memory a program could take now without others being pushed out
 
 
 # --- the task and its way -------------------------------------------------------------------------------------

@@ -147,14 +147,15 @@ def complete_in(message: pb.CompleteRequest) -> types.CompleteRequest:
     )
 
 
-def chunk_out(chunk: types.Chunk) -> pb.CompleteResponse:
-    """Return the wire form of a piece of a reply."""
-    return pb.CompleteResponse(chunk=pb.Chunk(offset=chunk.offset, text=chunk.text))
+def chunk_out(chunk: types.Chunk, attempt: int = 0) -> pb.CompleteResponse:
+    """Return the wire form of a piece of a reply; `attempt` says to which, 0 leaves it open."""
+    return pb.CompleteResponse(chunk=pb.Chunk(offset=chunk.offset, text=chunk.text), attempt=attempt)
 
 
-def reply_out(reply: types.Reply) -> pb.CompleteResponse:
-    """Return the wire form of a whole reply."""
+def reply_out(reply: types.Reply, attempt: int = 0) -> pb.CompleteResponse:
+    """Return the wire form of a whole reply; `attempt` says to which question, 0 leaves it open."""
     return pb.CompleteResponse(
+        attempt=attempt,
         reply=pb.Reply(
             text=reply.text,
             tool_calls=_calls_out(reply.tool_calls),
@@ -167,7 +168,7 @@ def reply_out(reply: types.Reply) -> pb.CompleteResponse:
             completion_tokens=reply.completion_tokens,
             first_token_ms=reply.first_token_ms,
             total_ms=reply.total_ms,
-        )
+        ),
     )
 
 
@@ -360,6 +361,7 @@ def report_out(report: types.CheckReport) -> pb.CheckReport:
         missing=report.missing,
         twins=report.twins,
         untwinned=report.untwinned,
+        cut=report.cut,
         judge=report.judge,
         unnoticed=report.unnoticed,
         mutants=report.mutants,
@@ -392,6 +394,7 @@ def report_in(message: pb.CheckReport) -> types.CheckReport:
         missing=tuple(message.missing),
         twins=message.twins,
         untwinned=message.untwinned,
+        cut=message.cut,
         judge=message.judge,
         unnoticed=tuple(message.unnoticed),
         mutants=message.mutants,
@@ -407,11 +410,27 @@ def node_out(node: types.NodeInfo) -> pb.DescribeResponse:
         version=node.version,
         protocol=node.protocol,
         platform=node.platform,
-        models=[pb.ModelInfo(name=m.name, backend=m.backend, rehearsal=m.rehearsal) for m in node.models],
+        models=[
+            pb.ModelInfo(
+                name=m.name, backend=m.backend, rehearsal=m.rehearsal, resident=m.resident, size_bytes=m.size_bytes
+            )
+            for m in node.models
+        ],
         sandbox=node.sandbox,
         sandbox_remedy=node.sandbox_remedy,
         backend_trouble=node.backend_trouble,
+        calls=node.calls and _load_out(node.calls),
+        checks=node.checks and _load_out(node.checks),
+        free_bytes=node.free_bytes,
     )
+
+
+def _load_out(load: types.Load) -> pb.Load:
+    return pb.Load(places=load.places, running=_counts_out(load.running), waiting=_counts_out(load.waiting))
+
+
+def _counts_out(counts: Mapping[int, int]) -> list[pb.ClassCount]:
+    return [pb.ClassCount(priority=priority, count=count) for priority, count in sorted(counts.items())]
 
 
 def node_in(message: pb.DescribeResponse) -> types.NodeInfo:
@@ -422,8 +441,31 @@ def node_in(message: pb.DescribeResponse) -> types.NodeInfo:
         version=message.version,
         protocol=message.protocol,
         platform=message.platform,
-        models=tuple(types.ModelInfo(name=m.name, backend=m.backend, rehearsal=m.rehearsal) for m in message.models),
+        models=tuple(
+            types.ModelInfo(
+                name=m.name,
+                backend=m.backend,
+                rehearsal=m.rehearsal,
+                resident=m.resident if m.HasField("resident") else None,
+                size_bytes=m.size_bytes,
+            )
+            for m in message.models
+        ),
         sandbox=message.sandbox,
         sandbox_remedy=message.sandbox_remedy,
         backend_trouble=message.backend_trouble,
+        calls=_load_in(message.calls) if message.HasField("calls") else None,
+        checks=_load_in(message.checks) if message.HasField("checks") else None,
+        free_bytes=message.free_bytes if message.HasField("free_bytes") else None,
     )
+
+
+def _load_in(message: pb.Load) -> types.Load:
+    """Return a node's load; what a node says is used for arithmetic, so it is made sensible here."""
+    return types.Load(
+        places=max(message.places, 1), running=_counts_in(message.running), waiting=_counts_in(message.waiting)
+    )
+
+
+def _counts_in(counts: Iterable[pb.ClassCount]) -> dict[int, int]:
+    return {one.priority: one.count for one in counts if one.count > 0}

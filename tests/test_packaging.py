@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -193,7 +194,7 @@ def _uncommented(text: str) -> str:
 
 def test_the_example_shows_every_key_with_its_default() -> None:
     shown: dict[str, Any] = tomllib.loads(_uncommented(EXAMPLE.read_text("utf-8")))
-    assert shown == Config().model_dump()
+    assert shown == json.loads(Config().model_dump_json())  # TOML and JSON have lists alone
 
 
 def test_the_example_as_it_is_changes_nothing() -> None:

@@ -1,7 +1,8 @@
-"""Run a worker: `python -m worker --socket PATH --state DIR [--config FILE] [--name NAME] [--lifeline]`.
+"""Run a worker: `python -m worker --socket PATH --state DIR [--home DIR] [--name NAME] [--lifeline | --service]`.
 
-Listens on an owner-only Unix socket and on nothing else. With `--lifeline` it leaves when its standard input ends, so
-that it never outlives the router that started it.
+Listens on an owner-only Unix socket, and on the network for paired routers alone (`worker.paired`). With `--lifeline` it
+leaves when its standard input ends, so that it never outlives the router that started it. With `--service` it is the one
+that a service manager keeps running: it takes the place of a router's own, and routers use it instead of starting one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import platform
 import signal
@@ -16,10 +18,11 @@ import socket
 import sys
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tandem import __version__, memory
+from tandem import __version__, descriptors, held, memory
 from tandem.config import Config, load
 from tandem.entry import APP_ROOT
 from tandem.errors import AlreadyRunning, BadConfig, TandemError
@@ -31,8 +34,9 @@ from worker.fence import Fence
 if TYPE_CHECKING:
     from grpc import aio
 
-    from worker.servicer import Offer
+    from worker.servicer import Offer, Servicer
 
+log = logging.getLogger(__name__)
 FENCED = 75  # exit status of one that was replaced
 BEAT_S = 5.0  # between two signs of life
 GRACE_S = 2.0  # for calls under way when asked to leave; shorter than a router waits before it kills
@@ -42,11 +46,16 @@ def main() -> NoReturn:
     """Serve until told to leave; the exit status is an error's own."""
     options = _options()
     memory.stay_compact()
+    descriptors.allow_many()
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else whoever knocks in vain writes a line into our log each time
     try:
         config = load(options.config)
         state = private_dir(options.state)
         start_logging(private_dir(state / "logs") / "worker.log")
-        asyncio.run(serve(config, state, options.socket, options.name, lifeline=options.lifeline))
+        if options.service:
+            held.hold(state / held.SERVICE)  # until the process ends
+        places = Places(state=state, home=options.home, socket=options.socket)
+        asyncio.run(serve(config, places, options.name, lifeline=options.lifeline, service=options.service))
     except TandemError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -61,9 +70,12 @@ def _options() -> argparse.Namespace:
         "--socket", default=str(socket_path(state_dir(), "worker")), help="the Unix socket to listen on"
     )
     parser.add_argument("--state", type=Path, default=state_dir() / "worker", help="where trees and environments are")
+    parser.add_argument("--home", type=Path, default=state_dir(), help="where this machine's identity and peers are")
     parser.add_argument("--config", type=Path, default=None)
     parser.add_argument("--name", default=platform.node().split(".")[0] or "worker")
-    parser.add_argument("--lifeline", action="store_true", help="leave when standard input ends")
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument("--lifeline", action="store_true", help="leave when standard input ends")
+    kept.add_argument("--service", action="store_true", help="be the worker that routers here use (`tandem install`)")
     options = parser.parse_args()
     if "/" not in options.socket:
         parser.error(f"{options.socket!r} is no path; between machines Tandem listens only once they are paired")
@@ -71,8 +83,17 @@ def _options() -> argparse.Namespace:
     return options
 
 
-async def serve(config: Config, state: Path, socket_file: Path, name: str, *, lifeline: bool) -> None:
-    """Listen until a signal comes or the lifeline ends.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where a worker keeps its work, where this machine's identity and paired machines are, and where it listens."""
+
+    state: Path
+    home: Path
+    socket: Path
+
+
+async def serve(config: Config, places: Places, name: str, *, lifeline: bool, service: bool = False) -> None:
+    """Listen until a signal comes or the lifeline ends; as a service, until a later worker takes the state folder too.
 
     Raises:
         AlreadyRunning: Another worker answers on the socket.
@@ -86,9 +107,10 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
     from tandem.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
     from worker.servicer import Servicer
 
-    _free(socket_file, replace=lifeline)
-    fence = Fence.take(state)
-    servicer = Servicer(await _offer(config, state, name, fence))
+    socket_file = places.socket
+    _free(socket_file, replace=lifeline or service)
+    fence = Fence.take(places.state)
+    servicer = Servicer(await _offer(config, places.state, name, fence))
     server = aio.server(options=channel.SERVER_OPTIONS)
     add_WorkerServiceServicer_to_server(servicer, server)
     health = HealthServicer()
@@ -99,7 +121,8 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
     await server.start()
     failpoint("worker.ready")
     print(json.dumps({"ready": True, "socket": str(socket_file), "name": name}), flush=True)
-    beating = asyncio.create_task(_beat(fence, leave)) if lifeline else None
+    paired = asyncio.create_task(_paired_port(config, places.home, servicer))
+    beating = asyncio.create_task(_beat(fence, leave, aloud=lifeline)) if lifeline or service else None
     try:
         await leave.wait()
     finally:
@@ -108,13 +131,41 @@ async def serve(config: Config, state: Path, socket_file: Path, name: str, *, li
         if not fence.holds:  # the socket at that path is a later worker's by now, and gRPC would remove it
             await servicer.close()
             os._exit(FENCED)
-        await server.stop(GRACE_S)
+        paired.cancel()
+        await asyncio.gather(server.stop(GRACE_S), paired, return_exceptions=True)
         await servicer.close()
         socket_file.unlink(missing_ok=True)
 
 
-async def _beat(fence: Fence, leave: asyncio.Event) -> None:
+async def _paired_port(config: Config, home: Path, servicer: Servicer) -> None:
+    """Keep the port for paired routers; whatever goes wrong with it, the worker's own socket still answers."""
+    from tandem import identity
+    from tandem.peers import Peers
+    from tandem.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
+    from worker.paired import FOLLOW_S, PairedPort
+
+    port = PairedPort(
+        lambda: identity.load(home),
+        Peers(home),
+        config.worker.listen,
+        lambda server: add_WorkerServiceServicer_to_server(servicer, server),
+        servicer.stop_work,
+    )
+    said = ""
+    while True:
+        try:
+            await port.run()
+        except (TandemError, OSError) as error:
+            if str(error) != said:
+                log.error("the port for paired routers failed", extra={"why": str(error)})
+            said = str(error)
+        await asyncio.sleep(FOLLOW_S)
+
+
+async def _beat(fence: Fence, leave: asyncio.Event, *, aloud: bool) -> None:
     """Tell whoever started this, again and again, that it is not stuck; end quietly where nobody listens any more.
+
+    A service manager does not listen, so for it nothing is said `aloud`.
 
     One that was replaced, or whose number somebody removed, leaves.
     """
@@ -123,6 +174,8 @@ async def _beat(fence: Fence, leave: asyncio.Event) -> None:
         if not fence.holds:
             leave.set()
             return
+        if not aloud:
+            continue
         try:
             print(json.dumps({"beat": round(time.monotonic(), 1)}), flush=True)
         except OSError:
@@ -158,7 +211,7 @@ async def _offer(config: Config, state: Path, name: str, fence: Fence) -> Offer:
 
         backends.append(OpenAIBackend(config.openai, wanted))
     rung = await asyncio.to_thread(sandbox.select)
-    environments = Environments(state, rung, fence)
+    environments = Environments(state, rung, fence, share_registries=config.worker.share_registries)
     node = NodeInfo(
         name=name,
         boot_id=uuid.uuid4().hex,

@@ -27,7 +27,7 @@ from tandem.git import git
 from tandem.paths import home_dir
 from tandem.ports import OnProgress
 from tandem.types import Environment, Limits, PrepareRequest
-from worker import gittunnel, installers, registries, sandbox
+from worker import callers, gittunnel, installers, registries, sandbox
 from worker.adapters.python import is_python
 from worker.fence import Fence
 from worker.requirements import Needs, candidates, included, needs
@@ -41,7 +41,7 @@ _FILE_BYTES_MAX = 4 << 20
 _FILES_MAX = 100  # requirement files that are read
 _BUILD = Limits(memory_bytes=8 << 30, processes=512, output_bytes=64 << 20)
 _BUILD_HOME = "/build-home"  # on disk: wheels may be larger than the memory a sandbox's HOME is made of
-_LAYOUT = 2  # part of every key; a change to how environments are built makes all of them anew
+_LAYOUT = 3  # part of every key; a change to how environments are built makes all of them anew
 Kind = Literal["none", "python", "node", "go"]
 _TOOLS: dict[Kind, str] = {"python": "pip", "node": "npm", "go": "go"}
 
@@ -62,8 +62,10 @@ class Toolchain:
 class Environments:
     """The environments of this node."""
 
-    def __init__(self, state: Path, rung: sandbox.Rung, fence: Fence) -> None:
+    def __init__(self, state: Path, rung: sandbox.Rung, fence: Fence, *, share_registries: bool = False) -> None:
+        """Make them; `share_registries` gives what paired routers install this user's registry settings, too."""
         self._state = state
+        self._share_registries = share_registries
         self._fence = fence
         self._folder = state / "environments"
         self._rung = rung
@@ -121,7 +123,8 @@ class Environments:
             target = building / "env"
             target.mkdir(mode=0o700)
             await self._install(wanted, building, request.wall_s, on_progress)
-            (target / MARK).write_text(json.dumps({"kind": wanted.kind, "files": list(wanted.named)}))
+            about = {"kind": wanted.kind, "files": list(wanted.named), "owner": callers.mark()}
+            (target / MARK).write_text(json.dumps(about))
             failpoint("worker.built")
             self._fence.check()
             try:
@@ -136,7 +139,9 @@ class Environments:
 
     async def _install(self, wanted: Needs, building: Path, wall_s: float, on_progress: OnProgress) -> None:
         folders = {"/build": building / "build", ENV: building / "env", _BUILD_HOME: building / "home"}
-        allowed = registries.settings(os.environ, home_dir())
+        own = registries.settings(os.environ, home_dir())
+        withheld = own != registries.NONE and bool(callers.mark()) and not self._share_registries
+        allowed = registries.NONE if withheld else own  # they hold this user's names and passwords
         installers.fill(folders["/build"], wanted.files)
         installers.fill(folders[_BUILD_HOME], allowed.files)
         (folders[_BUILD_HOME] / "scratch").mkdir()
@@ -155,7 +160,11 @@ class Environments:
         on_output = installers.spoken(_TOOLS[wanted.kind], on_progress)
         result = await sandbox.run(self._rung, spec, on_output=on_output)
         if result.exit_code != 0:
-            raise installers.trouble(result, ", ".join(wanted.named) or wanted.kind, wall_s)
+            trouble = installers.trouble(result, ", ".join(wanted.named) or wanted.kind, wall_s)
+            if withheld:
+                hint = "that worker's own registry settings were not used (worker.share_registries there)"
+                raise type(trouble)(f"{trouble.message}; {hint}")
+            raise trouble
 
     def toolchain(self, key: str, tree: Path, folder: str = "") -> Toolchain:
         """Return what Check needs to run the tests in a tree's `folder` with an environment; `key` is empty for none.
@@ -167,7 +176,7 @@ class Environments:
             env = _base_env(_path()) | _source(tree, folder)
             return Toolchain(mounts=(), env=env, python=base_python())
         built = self._folder / key
-        if not re.fullmatch(r"[0-9a-f]{32}", key) or not (built / MARK).exists():
+        if not re.fullmatch(r"[0-9a-f]{32}", key) or not (built / MARK).exists() or owner_of(built) != callers.mark():
             raise NotFound(f"this worker has no environment {key[:40]!r}; Prepare builds it")
         os.utime(built / MARK)  # used now; what is not used for long is cleared away
         kind = cast("Kind", json.loads((built / MARK).read_text())["kind"])
@@ -179,6 +188,14 @@ class Environments:
             return Toolchain(mounts=(Mount(source=built, target=ENV),), env=env, python=base_python())
         env = _base_env(_path(f"{ENV}/bin")) | {"VIRTUAL_ENV": ENV} | _source(tree, folder)
         return Toolchain(mounts=(Mount(source=built, target=ENV),), env=env, python=f"{ENV}/bin/python")
+
+
+def owner_of(built: Path) -> str:
+    """Return the mark of the router that an environment was built for; "" for this machine's own."""
+    try:
+        return str(json.loads((built / MARK).read_text()).get("owner", ""))
+    except (OSError, ValueError):
+        return ""
 
 
 def _modules(built: Path, tree: Path, folder: str) -> tuple[Mount, ...]:
@@ -193,11 +210,12 @@ def _modules(built: Path, tree: Path, folder: str) -> tuple[Mount, ...]:
 
 
 def _key(wanted: Needs) -> str:
-    """Return a name for exactly this content on this platform."""
+    """Return a name for exactly this content on this platform, for whoever asks."""
     about = [_LAYOUT, wanted.kind, sorted(wanted.files.items()), wanted.install, wanted.packages]
     about += [platform.system(), platform.machine(), base_python(), platform.python_version()]
     about += [str(node_program())] if wanted.kind == "node" else []
     about += [go_version()] if wanted.kind == "go" else []
+    about += [callers.mark()] if callers.mark() else []  # what one router had installed is nothing another one runs
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
 
 

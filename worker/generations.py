@@ -18,6 +18,8 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from tandem.errors import Cancelled, Conflict, DeadlineExceeded, DiskFull, ResourceExhausted, TandemError
+from tandem.identity import NodeId
+from worker.callers import caller
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,6 +33,7 @@ class _Work(Generic[T]):
     """One piece of work, its items so far, and how it ended."""
 
     request_id: str
+    owner: NodeId | None = field(default_factory=caller.get)
     items: list[T] = field(default_factory=list)  # pyright: ignore[reportUnknownVariableType]
     listeners: int = 0
     ended_at: float | None = None
@@ -124,6 +127,7 @@ class Generations(Generic[T]):
             raise Conflict(
                 f"attempt {attempt} of {request_id} came after attempt {max(later)}, and nobody waits for it"
             )
+        self._stop_before(request_id, attempt)
         if len(self._works) >= WORKS_MAX:
             self._make_room()
         work = self._works[request_id, attempt] = _Work[T](request_id)
@@ -131,6 +135,13 @@ class Generations(Generic[T]):
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._keep_sweeping())
         return work
+
+    def _stop_before(self, request_id: str, attempt: int) -> None:
+        """Stop earlier attempts that nobody listens to: the router counts on, and their places are wanted."""
+        for (name, number), work in self._works.items():
+            if name == request_id and number < attempt and not work.listeners and work.ended_at is None and work.task:
+                log.info("earlier attempt stopped", extra={"request_id": name, "attempt": number, "later": attempt})
+                work.task.cancel()
 
     def _make_room(self) -> None:
         """Keep what is under way, and of what ended the newest.
@@ -175,6 +186,17 @@ class Generations(Generic[T]):
             if work.task is not None:
                 work.task.cancel()
         return bool(found)
+
+    def stop(self, owner: NodeId) -> int:
+        """Stop and forget all that a paired router began; returns how much of it was under way."""
+        under_way = 0
+        for key, work in [(key, work) for key, work in self._works.items() if work.owner == owner]:
+            if work.ended_at is not None:
+                del self._works[key]
+            elif work.task is not None:
+                under_way += 1
+                work.task.cancel()
+        return under_way
 
     def _sweep(self) -> None:
         """Forget what ended a while ago; stop what nobody has listened to for too long."""

@@ -40,7 +40,7 @@ _CHECKS = (
 )
 _WORDS_BYTES_MAX = 4 << 10
 _LEAVE_S = 2.0  # for Git to take the objects of a push that broke off with it
-_REPO_ID = re.compile(r"[a-z0-9-]{1,64}")
+_REPO_ID = re.compile(r"[a-z0-9-]{1,64}(@[a-z2-7]{16})?")  # of a paired router: with its mark (`callers`)
 
 
 def git_dir(state: Path, repo_id: str) -> Path:

@@ -33,6 +33,15 @@ then pip() {{ {python} -m pip --python {env}/bin/python "$@"; }}
 else {python} -m venv {env}; pip() {{ {env}/bin/python -m pip "$@"; }}
 fi
 """
+# pytest compiles its plugins anew, to explain their assertions. No check may write into an environment, so each would
+# pay for it again (1.1 s of processor time with hypothesis); one test that is run here leaves them compiled.
+_WARM_PYTEST = """
+if {env}/bin/python -c 'import pytest' 2>/dev/null
+then
+    cd "$TMPDIR" && echo 'def test_it(): pass' > test_it.py
+    PYTHONDONTWRITEBYTECODE= {env}/bin/python -m pytest -q -p no:cacheprovider test_it.py >/dev/null 2>&1 || true
+fi
+"""
 _GO = f"""set -e
 export GOCACHE={ENV}/build GOMODCACHE={ENV}/mod GOFLAGS=-modcacherw GOTOOLCHAIN=local
 mkdir $GOCACHE $GOMODCACHE
@@ -57,7 +66,7 @@ def script(wanted: Needs) -> str:
     rounds = [[part for path in paths for part in ("-r", f"/build/{path}")] for paths in (hashed, loose)]
     rounds[1] += wanted.packages  # pip takes hashes for everything in a call or for nothing
     calls = [f"pip {shlex.join((*_PIP, *arguments))}" for arguments in rounds if arguments]
-    return "\n".join([_VENV.format(python=shlex.quote(base_python()), env=ENV), *calls]) + "\n"
+    return "\n".join([_VENV.format(python=shlex.quote(base_python()), env=ENV), *calls]) + _WARM_PYTEST.format(env=ENV)
 
 
 def fill(folder: Path, files: Mapping[str, str]) -> None:

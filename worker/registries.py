@@ -40,6 +40,9 @@ class Settings:
     mounts: tuple[Mount, ...]
 
 
+NONE = Settings(env={}, files={}, mounts=())
+
+
 def settings(env: Mapping[str, str], home: Path) -> Settings:
     """Return the registry settings of a user with this environment and home folder."""
     passed = {key: text for key, text in env.items() if any(form.fullmatch(key) for form in (_PIP, _NPM, _OTHER))}

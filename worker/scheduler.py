@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from tandem.errors import ResourceExhausted
+from tandem.types import Load
 
 
 class Line:
@@ -20,7 +22,7 @@ class Line:
         self._places = places
         self._waiting_max = waiting_max
         self._heap: list[tuple[int, int]] = []
-        self._serving: set[int] = set()
+        self._serving: dict[int, int] = {}  # ticket to priority
         self._arrivals = 0
 
     def arrive(self, priority: int) -> int:
@@ -41,16 +43,22 @@ class Line:
         """Return the tickets whose turn it is now."""
         admitted: list[int] = []
         while self._heap and len(self._serving) < self._places:
-            ticket = heapq.heappop(self._heap)[1]
-            self._serving.add(ticket)
+            priority, ticket = heapq.heappop(self._heap)
+            self._serving[ticket] = priority
             admitted.append(ticket)
         return admitted
 
     def leave(self, ticket: int) -> None:
         """Take a ticket out, whether it was served or still waits."""
-        self._serving.discard(ticket)
+        self._serving.pop(ticket, None)
         self._heap = [entry for entry in self._heap if entry[1] != ticket]
         heapq.heapify(self._heap)
+
+    def load(self) -> Load:
+        """Return how many are served and wait now, by priority."""
+        waiting = Counter(priority for priority, _ in self._heap)
+        running = Counter(self._serving.values())
+        return Load(places=self._places, running=dict(running), waiting=dict(waiting))
 
 
 class Scheduler:
@@ -73,6 +81,10 @@ class Scheduler:
             del self._turns[ticket]
             self._line.leave(ticket)
             self._admit()
+
+    def load(self) -> Load:
+        """Return how many are served and wait now, by priority."""
+        return self._line.load()
 
     def _admit(self) -> None:
         for ticket in self._line.admit():

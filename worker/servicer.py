@@ -16,10 +16,11 @@ from typing import Any, Protocol, TypeVar
 
 from tandem import channel, clearing, disk, errors, types, wire
 from tandem.faults import failpoint
+from tandem.identity import NodeId
 from tandem.ports import OnProgress
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer
-from worker import gittunnel
+from worker import callers, freememory, gittunnel
 from worker.backends.base import Backends
 from worker.fence import Fence
 from worker.generations import Generations
@@ -88,7 +89,16 @@ class Servicer(WorkerServiceServicer):
                 ),
             )
         models, trouble = await self._offer.backends.models()
-        return wire.node_out(replace(node, models=tuple(models), backend_trouble=trouble))
+        return wire.node_out(
+            replace(
+                node,
+                models=tuple(models),
+                backend_trouble=trouble,
+                calls=self._offer.calls.load(),
+                checks=self._offer.check_places.load(),
+                free_bytes=await asyncio.to_thread(freememory.free_bytes),
+            )
+        )
 
     async def Complete(self, request: pb.CompleteRequest, context: Any) -> AsyncIterator[pb.CompleteResponse]:
         """Ask a model, or join the call that does."""
@@ -97,12 +107,19 @@ class Servicer(WorkerServiceServicer):
             if request.resume_offset < 0:
                 raise errors.BadInput(f"resume_offset is {request.resume_offset}; it counts characters from 0")
             work = self._replies.batches(
-                asked.request_id, asked.attempt, asked.deadline_s, lambda: self._generate(asked), GATHER_S
+                callers.work(asked.request_id),
+                asked.attempt,
+                asked.deadline_s,
+                lambda: self._generate(asked),
+                GATHER_S,
             )
             async with aclosing(work):  # else a lost listener would count until the garbage is collected
                 async for batch in work:
                     for part in _joined(batch, request.resume_offset):
-                        yield wire.chunk_out(part) if isinstance(part, types.Chunk) else wire.reply_out(part)
+                        if isinstance(part, types.Chunk):
+                            yield wire.chunk_out(part, asked.attempt)
+                        else:
+                            yield wire.reply_out(part, asked.attempt)
 
     async def _generate(self, request: types.CompleteRequest) -> AsyncIterator[types.Chunk | types.Reply]:
         kept = self._offer.replies.find(request)
@@ -127,6 +144,8 @@ class Servicer(WorkerServiceServicer):
         """Run tests, or join the run that does."""
         async with self._answering(context):
             asked = wire.check_in(request)
+            callers.must_be_sandboxed(unsandboxed=asked.unsandboxed)
+            asked = replace(asked, repo_id=callers.repository(asked.repo_id))
             deadline_s = asked.limits.wall_s + request.header.deadline_s + _SLACK_S
 
             async def work(tell: OnProgress) -> pb.CheckResponse:
@@ -135,12 +154,14 @@ class Servicer(WorkerServiceServicer):
                         report = await self._offer.checks.check(asked, tell)
                     self._offer.fence.check()
                     failpoint("worker.report")
-                return pb.CheckResponse(report=wire.report_out(replace(report, node=self._offer.node.name)))
+                named = replace(report, node=self._offer.node.name)
+                return pb.CheckResponse(report=wire.report_out(named), attempt=asked.attempt)
 
             def told(stage: str, message: str) -> pb.CheckResponse:
-                return pb.CheckResponse(progress=pb.Progress(stage=stage, message=message))
+                return pb.CheckResponse(progress=pb.Progress(stage=stage, message=message), attempt=asked.attempt)
 
-            started = self._checks.follow(asked.request_id, asked.attempt, deadline_s, lambda: _telling(work, told))
+            name = callers.work(asked.request_id)
+            started = self._checks.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
             async for response in started:
                 yield response
 
@@ -148,19 +169,20 @@ class Servicer(WorkerServiceServicer):
         """Build an environment, or join the build."""
         async with self._answering(context):
             asked = wire.prepare_in(request)
+            asked = replace(asked, repo_id=callers.repository(asked.repo_id))
 
             async def work(tell: OnProgress) -> pb.PrepareResponse:
                 with disk.watched("packages could not be installed", self._offer.state):
                     environment = await self._offer.prepares.prepare(asked, tell)
                     self._offer.fence.check()
-                return pb.PrepareResponse(environment=wire.environment_out(environment))
+                return pb.PrepareResponse(environment=wire.environment_out(environment), attempt=asked.attempt)
 
             def told(stage: str, message: str) -> pb.PrepareResponse:
-                return pb.PrepareResponse(progress=pb.Progress(stage=stage, message=message))
+                return pb.PrepareResponse(progress=pb.Progress(stage=stage, message=message), attempt=asked.attempt)
 
             deadline_s = asked.wall_s + _SLACK_S
             # whether the network is allowed makes it another piece of work
-            name = f"{asked.request_id}/{asked.allow_network}"
+            name = f"{callers.work(asked.request_id)}/{asked.allow_network}"
             started = self._prepares.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
             async for response in started:
                 yield response
@@ -171,7 +193,7 @@ class Servicer(WorkerServiceServicer):
             first = await anext(request_iterator, None)
             if first is None or not first.HasField("open"):
                 raise errors.BadInput("a Git stream begins with its repository and service")
-            folder = await gittunnel.make(self._offer.state, first.open.repo_id)
+            folder = await gittunnel.make(self._offer.state, callers.repository(first.open.repo_id))
             failpoint("worker.git")
             received = (message.data async for message in request_iterator)
             async for piece in gittunnel.serve(folder, first.open.service, received):
@@ -188,7 +210,7 @@ class Servicer(WorkerServiceServicer):
     async def Cancel(self, request: pb.CancelRequest, context: Any) -> pb.CancelResponse:
         """Stop the work behind a request."""
         del context
-        name = request.request_id
+        name = callers.work(request.request_id)
         found = [
             self._replies.cancel(name),
             self._checks.cancel(name),
@@ -215,10 +237,15 @@ class Servicer(WorkerServiceServicer):
     async def Collect(self, request: pb.CollectRequest, context: Any) -> pb.CollectResponse:
         """Remove what nobody needs."""
         async with self._answering(context):
-            freed = await self._offer.collects(wire.collect_in(request))
+            freed = await self._offer.collects(callers.keeps(wire.collect_in(request)))
             failpoint("worker.collected")
             return wire.freed_out(freed)
         raise AssertionError("aborting raises")
+
+    def stop_work(self, node: NodeId) -> None:
+        """Stop what a paired router began here, whether or not anybody listens."""
+        stopped = sum(registry.stop(node) for registry in (self._replies, self._checks, self._prepares))
+        log.info("work of a router stopped", extra={"peer": node, "count": stopped})
 
     async def close(self) -> None:
         """Stop all work."""

@@ -36,9 +36,13 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """One run of the command: what the judge says of it, and the tests as the framework itself names them."""
+    """One run of the command: what the judge says of it, and the tests as the framework itself names them.
+
+    Where a limit ended it (`breach`), the tests are those of a whole report: it may have been done, and not have left.
+    """
 
     found: judge.Verdict
+    breach: str
     tests: tuple[TestResult, ...]
     exit_code: int | None
     output: str
@@ -84,16 +88,17 @@ class Trials:
             written = await asyncio.to_thread(_report, space.out / planned.report) if planned.report else None
             rewritten = await asyncio.to_thread(_rewritten, space.tree, watched) if watched else ""
         roots = [str(mount.source) for mount in spec.mounts]
+        told = judge.judge(request.adapter, result.exit_code, written, folder=folder, roots=roots)
+        found = told
         if result.breach:
             reason = judge.breach_reason(result.breach, request.limits)
             found = judge.Verdict(verdict="resource limit", reason=reason, tests=())
-        else:
-            found = judge.judge(request.adapter, result.exit_code, written, folder=folder, roots=roots)
         if rewritten:
             found = replace(found, verdict="tampered", reason=f"{rewritten} was changed while the tests ran")
         return Ran(
             found=found,
-            tests=as_framework(found.tests, request),
+            breach=result.breach or "",
+            tests=as_framework(told.tests, request),
             exit_code=result.exit_code,
             output=_end_of(judge.without_places(result.output, roots)),
             duration_s=result.duration_s,

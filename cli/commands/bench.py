@@ -28,7 +28,7 @@ _BELONGS = {  # options that mean something for one bench alone
     "runs": "soak",
     "checks": "soak",
     "sample": "soak",
-    "plot": "soak",
+    "plot": "soak or placement",
 }
 _MEASURES = {
     "dispatch": "What a call to a model costs over the wire.",
@@ -37,6 +37,7 @@ _MEASURES = {
     "resume": "How soon an interrupted run goes on after a start.",
     "soak": "What router and worker hold over many runs, and whether it grows.",
     "craft": "What is made of malformed tool calls, near-miss edits and loops.",
+    "placement": "How calls fare on 2 to 200 workers, next to round robin and the shortest queue; simulated.",
     "map": "How often files that real commits changed stand among the map's first 20.",
 }
 _TASKS = "Have a folder of real exercises done, and say what was accepted."
@@ -84,24 +85,25 @@ def bench() -> None:
 @click.option("--runs", type=click.IntRange(1, 100_000), help="With soak: how many (500).")
 @click.option("--checks", type=click.Choice(["noop", "real"]), help="With soak: what tests them (noop).")
 @click.option("--sample", type=click.IntRange(1), metavar="EVERY", help="With soak: runs between two samples.")
-@click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE.svg", help="With soak: draw the samples.")
+@click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE.svg", help="With soak, placement: draw it.")
 @click.option("--quick", is_flag=True, help="Fewer rounds: a look, not a figure to quote.")
 def measure(what: str, as_json: bool, quick: bool, **options: Any) -> None:
     """Measure what a call to a model costs over the wire (dispatch), a whole rehearsed run (run), the judge (check), …
 
     Check is what the judge costs over the bare test command. Resume is how soon an interrupted run goes on after a
     start. Soak is what router and worker hold over many runs, and whether it grows. The craft is what is made of
-    malformed tool calls, near-miss edits and loops. The map is how often the files that real commits changed stand among
-    its first 20.
+    malformed tool calls, near-miss edits and loops. Placement is how calls fare on 2 to 200 simulated workers. The map is
+    how often the files that real commits changed stand among its first 20.
     """
     for name, value in options.items():
-        if value is not None and what != _BELONGS[name]:
+        if value is not None and what not in _BELONGS[name].split(" or "):
             raise BadInput(f"--{name} belongs to `tandem bench {_BELONGS[name]}`, not to {what}")
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "map": lambda: _map(options["repo"], options["commits"] or (3 if quick else 10), as_json),
         "resume": lambda: _resume(options["rounds"], quick),
         "soak": lambda: _soak(options, quick),
         "craft": lambda: _craft(options["transcripts"], quick),
+        "placement": lambda: _drawn(_module("placement"), _module("placement").run(quick), options["plot"]),
     }
     measure = measures.get(what, lambda: _module(what).run(quick))
     _say(measure(), as_json, getattr(_module(what), "lines", None))
@@ -138,11 +140,16 @@ def _soak(options: dict[str, Any], quick: bool) -> dict[str, Any]:
     wanted = options["runs"] or (soak.QUICK if quick else soak.RUNS)
     with progress(wanted, "runs") as tell:
         found = soak.run(wanted, options["checks"] or "noop", options["sample"], tell=tell)
-    if options["plot"]:
+    return _drawn(soak, found, options["plot"])
+
+
+def _drawn(module: Any, found: dict[str, Any], file: str | None) -> dict[str, Any]:
+    """Write the picture of what was found, where one is wanted."""
+    if file:
         try:
-            Path(options["plot"]).write_text(soak.plot(found), "utf-8")
+            Path(file).write_text(module.plot(found), "utf-8")
         except OSError as error:
-            output.remark(f"the plot was not written: {error.strerror}; {options['plot']}")
+            output.remark(f"the plot was not written: {error.strerror}; {file}")
     return found
 
 

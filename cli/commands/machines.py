@@ -142,7 +142,18 @@ def status_lines(found: dict[str, Any]) -> list[str]:
     lines += [f"  ! {one_line(str(trouble))}" for trouble in items(found.get("trouble"))]
     for node in objects(found.get("nodes")):
         lines += _node_lines(node)
+    lines += [_peer_line(peer) for peer in objects(found.get("peers"))]
     return lines
+
+
+def _peer_line(peer: dict[str, Any]) -> str:
+    """Return a paired machine in a line; `tandem nodes` says more."""
+    name, trouble = one_line(text(peer, "name")), one_line(text(peer, "trouble"))
+    if text(peer, "role") == "router":
+        return f"paired router {name}: this machine works for it"
+    return (
+        f"paired worker {name}: {f'cannot be used: {trouble}' if trouble else 'at ' + one_line(text(peer, 'address'))}"
+    )
 
 
 def _held(hold: dict[str, Any]) -> str:

@@ -57,6 +57,7 @@ class Api:
             Route(run, self._get),
             Route(f"{run}/diff", self._diff),
             Route(f"{run}/calls", self._calls),
+            Route(f"{run}/placements", self._placements),
             Route(f"{run}/events", self._events),
             Route(f"{run}/decision", self._decide, methods=["POST"]),
             Route(f"{run}/export", self._export, methods=["POST"]),
@@ -88,7 +89,8 @@ class Api:
         answer = self._status()
         service = self._gate.now()
         if service is not None:
-            answer |= service.standing()
+            standing = service.standing()
+            answer |= standing | {"trouble": [*_texts(answer.get("trouble")), *_texts(standing.get("trouble"))]}
             try:
                 async with asyncio.timeout(STATUS_S):
                     answer |= await service.status()
@@ -118,6 +120,10 @@ class Api:
     async def _calls(self, request: Request) -> Response:
         service, run = await self._named(request)
         return Response(await _within(CALL_S, service.calls(run)), media_type="application/x-ndjson")
+
+    async def _placements(self, request: Request) -> Response:
+        service, run = await self._named(request)
+        return JSONResponse({"run": run, "placements": await _within(CALL_S, service.placements(run))})
 
     async def _decide(self, request: Request) -> Response:
         answer = parse(Answer, await _body(request))

@@ -45,6 +45,10 @@ class Service(Protocol):
         """Return the diff under decision."""
         ...
 
+    async def placements(self, run_id: RunId) -> list[dict[str, Json]]:
+        """Return which node took each call of a run, and why."""
+        ...
+
     async def calls(self, run_id: RunId) -> bytes:
         """Return what was said to models in a run, one JSON object a line."""
         ...
@@ -92,11 +96,11 @@ class Service(Protocol):
         ...
 
     def standing(self) -> dict[str, Json]:
-        """Return `runs`, how many are not over, and `holds`, what they wait for; waits for nothing."""
+        """Return `runs`, how many are not over, `holds`, what they wait for, and `trouble` in lines; waits for nothing."""
         ...
 
     async def status(self) -> dict[str, Json]:
-        """Return `models` and `nodes`, which are asked."""
+        """Return `models`, `nodes`, which are asked, and `peers`, the paired machines as they were seen last."""
         ...
 
     async def close(self) -> None:

@@ -29,7 +29,7 @@ class DescribeRequest(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble")
+    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble", "calls", "checks", "free_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,9 @@ class DescribeResponse(_message.Message):
     SANDBOX_FIELD_NUMBER: _ClassVar[int]
     SANDBOX_REMEDY_FIELD_NUMBER: _ClassVar[int]
     BACKEND_TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
+    FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     boot_id: str
     version: str
@@ -48,17 +51,42 @@ class DescribeResponse(_message.Message):
     sandbox: str
     sandbox_remedy: str
     backend_trouble: str
-    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ...) -> None: ...
+    calls: Load
+    checks: Load
+    free_bytes: int
+    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ..., calls: _Optional[_Union[Load, _Mapping]] = ..., checks: _Optional[_Union[Load, _Mapping]] = ..., free_bytes: _Optional[int] = ...) -> None: ...
+
+class Load(_message.Message):
+    __slots__ = ("places", "running", "waiting")
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    places: int
+    running: _containers.RepeatedCompositeFieldContainer[ClassCount]
+    waiting: _containers.RepeatedCompositeFieldContainer[ClassCount]
+    def __init__(self, places: _Optional[int] = ..., running: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., waiting: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ...) -> None: ...
+
+class ClassCount(_message.Message):
+    __slots__ = ("priority", "count")
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    priority: int
+    count: int
+    def __init__(self, priority: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "backend", "rehearsal")
+    __slots__ = ("name", "backend", "rehearsal", "resident", "size_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     REHEARSAL_FIELD_NUMBER: _ClassVar[int]
+    RESIDENT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     backend: str
     rehearsal: bool
-    def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., rehearsal: _Optional[bool] = ...) -> None: ...
+    resident: bool
+    size_bytes: int
+    def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., rehearsal: _Optional[bool] = ..., resident: _Optional[bool] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class ToolCall(_message.Message):
     __slots__ = ("id", "name", "arguments_json")
@@ -131,12 +159,14 @@ class CompleteRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[CallHeader, _Mapping]] = ..., persona: _Optional[str] = ..., turn: _Optional[int] = ..., model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., schema_json: _Optional[str] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., context_tokens: _Optional[int] = ..., resume_offset: _Optional[int] = ...) -> None: ...
 
 class CompleteResponse(_message.Message):
-    __slots__ = ("chunk", "reply")
+    __slots__ = ("chunk", "reply", "attempt")
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     REPLY_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     chunk: Chunk
     reply: Reply
-    def __init__(self, chunk: _Optional[_Union[Chunk, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ...) -> None: ...
+    attempt: int
+    def __init__(self, chunk: _Optional[_Union[Chunk, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("offset", "text")
@@ -199,12 +229,14 @@ class PrepareRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[CallHeader, _Mapping]] = ..., repo_id: _Optional[str] = ..., commit: _Optional[str] = ..., adapter: _Optional[str] = ..., folder: _Optional[str] = ..., allow_network: _Optional[bool] = ..., wall_s: _Optional[float] = ...) -> None: ...
 
 class PrepareResponse(_message.Message):
-    __slots__ = ("progress", "environment")
+    __slots__ = ("progress", "environment", "attempt")
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     progress: Progress
     environment: Environment
-    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ...) -> None: ...
+    attempt: int
+    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Environment(_message.Message):
     __slots__ = ("key", "toolchain", "ready", "files", "built_s")
@@ -273,12 +305,14 @@ class Seal(_message.Message):
     def __init__(self, tests: _Optional[str] = ..., files: _Optional[_Iterable[str]] = ..., controls: _Optional[bool] = ..., twins: _Optional[bool] = ..., mutation_s: _Optional[float] = ..., repeats: _Optional[int] = ...) -> None: ...
 
 class CheckResponse(_message.Message):
-    __slots__ = ("progress", "report")
+    __slots__ = ("progress", "report", "attempt")
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     progress: Progress
     report: CheckReport
-    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[CheckReport, _Mapping]] = ...) -> None: ...
+    attempt: int
+    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[CheckReport, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class TestResult(_message.Message):
     __slots__ = ("id", "outcome", "file", "message", "cause")
@@ -295,7 +329,7 @@ class TestResult(_message.Message):
     def __init__(self, id: _Optional[str] = ..., outcome: _Optional[str] = ..., file: _Optional[str] = ..., message: _Optional[str] = ..., cause: _Optional[str] = ...) -> None: ...
 
 class CheckReport(_message.Message):
-    __slots__ = ("verdict", "reason", "exit_code", "tests", "output", "duration_s", "adapter", "sandbox", "node", "controls", "missing", "twins", "untwinned", "judge", "unnoticed", "mutants", "killed")
+    __slots__ = ("verdict", "reason", "exit_code", "tests", "output", "duration_s", "adapter", "sandbox", "node", "controls", "missing", "twins", "untwinned", "judge", "unnoticed", "mutants", "killed", "cut")
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -313,6 +347,7 @@ class CheckReport(_message.Message):
     UNNOTICED_FIELD_NUMBER: _ClassVar[int]
     MUTANTS_FIELD_NUMBER: _ClassVar[int]
     KILLED_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
     verdict: str
     reason: str
     exit_code: int
@@ -330,7 +365,8 @@ class CheckReport(_message.Message):
     unnoticed: _containers.RepeatedScalarFieldContainer[str]
     mutants: int
     killed: int
-    def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., tests: _Optional[_Iterable[_Union[TestResult, _Mapping]]] = ..., output: _Optional[str] = ..., duration_s: _Optional[float] = ..., adapter: _Optional[str] = ..., sandbox: _Optional[str] = ..., node: _Optional[str] = ..., controls: _Optional[str] = ..., missing: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., untwinned: _Optional[int] = ..., judge: _Optional[int] = ..., unnoticed: _Optional[_Iterable[str]] = ..., mutants: _Optional[int] = ..., killed: _Optional[int] = ...) -> None: ...
+    cut: bool
+    def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., tests: _Optional[_Iterable[_Union[TestResult, _Mapping]]] = ..., output: _Optional[str] = ..., duration_s: _Optional[float] = ..., adapter: _Optional[str] = ..., sandbox: _Optional[str] = ..., node: _Optional[str] = ..., controls: _Optional[str] = ..., missing: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., untwinned: _Optional[int] = ..., judge: _Optional[int] = ..., unnoticed: _Optional[_Iterable[str]] = ..., mutants: _Optional[int] = ..., killed: _Optional[int] = ..., cut: _Optional[bool] = ...) -> None: ...
 
 class GitRequest(_message.Message):
     __slots__ = ("open", "data")

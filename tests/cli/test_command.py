@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -41,31 +40,15 @@ def _imported(state: Path, *arguments: str) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
 
 
-def _cpu_ms(state: Path, *command: str) -> float:
-    spent: list[float] = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *command], env=_env(state), stdout=subprocess.DEVNULL, check=True, timeout=60)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(spent) * 1000
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["runs"]])
-def test_help_and_the_list_import_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize(("arguments", "modules_max"), [(["--help"], 115), (["runs"], 200)])  # 96 and 168 with 3.11
+def test_help_and_the_list_import_little_and_nothing_heavy(
+    tmp_path: Path, arguments: list[str], modules_max: int
+) -> None:
     with little_router(tmp_path, Play(phases=a_whole_run())):
         found = _imported(tmp_path, *arguments)
     assert "cli.app" in found
     assert not [name for name in found if name.partition(".")[0] in HEAVY]
-
-
-def test_help_and_the_list_stay_within_their_cpu_time(tmp_path: Path) -> None:
-    with little_router(tmp_path, Play(phases=a_whole_run())):
-        bare = _cpu_ms(tmp_path, "-c", "pass")
-        assert (
-            _cpu_ms(tmp_path, "-m", "tandem", "cli", "--help") <= 8 * bare
-        )  # the list of imports above is the sharper guard
-        assert _cpu_ms(tmp_path, "-m", "tandem", "cli", "runs") <= 12 * bare
+    assert len(found) <= modules_max
 
 
 def test_a_run_without_a_person_waits_and_exits_with_3(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tandem.types import ENDED
 from tests.support.stack import TASK, Stack, git, rehearsal, sample
 
-RUNS = 200 if os.environ.get("TANDEM_SOAK") else 12
+RUNS = 200 if os.environ.get("TANDEM_SOAK") else 6
 # What a person would answer just to get on; the first of these that a question offers.
 ANSWERS = ("go on", "code low", "allow", "approve", "the tests are right", "stop")
 

@@ -36,7 +36,7 @@ ARMED = 8 if SOAK else 2
 POINTS_HERE = [point for point in POINTS if point not in MIGRATING]
 GROUPS = [POINTS_HERE[start::8] for start in range(8)]
 EXAMPLES = 6 if SOAK else 1
-STEPS = 12 if SOAK else 5
+STEPS = 12 if SOAK else 3
 kills: Counter[str] = Counter()
 
 

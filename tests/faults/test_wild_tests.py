@@ -133,7 +133,7 @@ async def checked(trees: Trees, limits: Limits, mark: str) -> tuple[CheckReport,
     most = 0
     while not running.done():
         most = max(most, await asyncio.to_thread(marked, mark))
-        await asyncio.wait((running,), timeout=0.05)
+        await asyncio.wait((running,), timeout=0.01)
     return running.result(), most
 
 

@@ -181,6 +181,11 @@ def test_whatever_is_cut_out_put_in_or_swapped_is_refused(data: st.DataObject) -
             read(spoiled)
 
 
+def test_a_header_whose_fields_moved_is_refused_though_its_sum_is_right() -> None:
+    with pytest.raises(BadInput):
+        read(RAW[:157] + RAW[156:263] + RAW[264:])
+
+
 def test_cut_off_at_any_length_it_is_refused() -> None:
     for length in range(0, len(RAW.rstrip(b"\0")), 97):
         with pytest.raises(BadInput):

@@ -10,7 +10,7 @@ import pytest
 from router.dispatcher import Dispatcher
 from router.node import Node
 from tandem.errors import BadReply, DeadlineExceeded, ResourceExhausted, Unavailable, UnknownModel
-from tandem.types import Chunk, Reply
+from tandem.types import Chunk, Load, Reply
 from tests.support.machine import LONG, Machine, Wire, dispatcher, question, whole
 
 PACED = " ".join(f"word{number:04d}" for number in range(400))
@@ -131,16 +131,87 @@ def test_a_call_that_takes_longer_than_it_may_is_ended(slow: Machine) -> None:
     asyncio.run(scenario())
 
 
-def test_one_more_than_may_wait_is_refused(slow: Machine) -> None:
+async def busy(made: Dispatcher, name: str, **more: object) -> asyncio.Task[tuple[Reply, list[Chunk]]]:
+    """Start a call that never ends by itself, and return it once it had time to get there."""
+    call = asyncio.create_task(ask(made, name, "stuck", deadline_s=20, **more))
+    await asyncio.sleep(0.3)
+    return call
+
+
+async def given_up(*calls: asyncio.Task[tuple[Reply, list[Chunk]]]) -> None:
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+
+
+def test_where_other_routers_have_the_places_one_more_than_may_wait_there_is_refused(slow: Machine) -> None:
+    async def scenario() -> None:
+        async with dispatcher(slow.socket) as one, dispatcher(slow.socket) as two, dispatcher(slow.socket) as three:
+            calls = [await busy(one, "theirs"), await busy(two, "waits there")]
+            with pytest.raises(ResourceExhausted, match=r"worker\.queue"):
+                await ask(three, "one too many", "brief")
+            await given_up(*calls)
+
+    asyncio.run(scenario())
+
+
+def test_calls_of_one_router_wait_at_the_router_and_the_most_urgent_goes_first(slow: Machine) -> None:
     async def scenario() -> None:
         async with dispatcher(slow.socket) as made:
-            calls = [asyncio.create_task(ask(made, f"crowd {n}", "stuck", deadline_s=20)) for n in range(2)]
-            await asyncio.sleep(0.4)
-            with pytest.raises(ResourceExhausted, match=r"worker\.queue"):
-                await ask(made, "one too many", "brief")
-            for call in calls:
-                call.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
+            first, order = await busy(made, "has the place"), list[str]()
+
+            async def later(name: str, priority: int) -> None:
+                await ask(made, name, "brief", priority=priority)
+                order.append(name)
+
+            names = (("batch 1", 10), ("batch 2", 10), ("batch 3", 10), ("person", 1))
+            waiting = [asyncio.create_task(later(name, priority)) for name, priority in names]
+            await asyncio.sleep(0.3)
+            said = (await made.describe())[0]
+            assert said.calls == Load(places=1, running={1: 1}), "more than may wait at the worker wait here"
+            await given_up(first)
+            await asyncio.gather(*waiting)
+            assert order == ["person", "batch 1", "batch 2", "batch 3"]
+
+    asyncio.run(scenario())
+
+
+def test_a_deadline_holds_while_a_call_waits_for_a_place(slow: Machine) -> None:
+    async def scenario() -> None:
+        async with dispatcher(slow.socket) as made:
+            first, started = await busy(made, "in the way"), time.monotonic()
+            with pytest.raises(DeadlineExceeded, match=r"no place was free for this call within its 0\.5 s.*wait: 1"):
+                await ask(made, "in a hurry", "brief", deadline_s=0.5)
+            assert time.monotonic() - started < 2
+            await given_up(first)
+            await ask(made, "the next", "brief", deadline_s=5)
+
+    asyncio.run(scenario())
+
+
+def test_who_gave_up_waiting_leaves_its_turn_to_the_next(slow: Machine) -> None:
+    async def scenario() -> None:
+        async with dispatcher(slow.socket) as made:
+            first = await busy(made, "in the way again")
+            impatient = asyncio.create_task(ask(made, "impatient", "brief"))
+            patient = asyncio.create_task(ask(made, "patient", "brief"))
+            await asyncio.sleep(0.1)
+            await given_up(impatient)
+            await given_up(first)
+            assert (await patient)[0].text == '{"sure": true}'
+
+    asyncio.run(scenario())
+
+
+def test_a_place_that_another_router_leaves_is_found(slow: Machine) -> None:
+    async def scenario() -> None:
+        async with dispatcher(slow.socket) as theirs, dispatcher(slow.socket) as made:
+            first = await busy(theirs, "somebody else's")
+            calls = [asyncio.create_task(ask(made, f"ours {number}", "brief")) for number in range(3)]
+            await asyncio.sleep(0.3)
+            await given_up(first)
+            replies = await asyncio.wait_for(asyncio.gather(*calls), 10)
+            assert {reply.text for reply, _ in replies} == {'{"sure": true}'}
 
     asyncio.run(scenario())
 
@@ -151,7 +222,8 @@ def test_the_same_call_asked_twice_costs_one_piece_of_work(slow: Machine) -> Non
             started = time.monotonic()  # one place: twice the work would take two seconds
             one, two = await asyncio.gather(ask(made, "twice", "late"), ask(made, "twice", "late"))
             assert time.monotonic() - started < 1.9
-            assert one == two
+            assert one[0] == two[0]
+            assert whole(one[1]) == whole(two[1]) == "at last"
             assert one[0].text == "at last"
             again, _ = await ask(made, "twice", "late")
             assert again.total_ms == one[0].total_ms, "the kept answer, not another one"

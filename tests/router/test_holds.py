@@ -6,7 +6,8 @@ from tandem.errors import BY_NAME, DiskFull, Unreachable
 
 def test_only_what_waiting_helps_against_makes_a_run_wait() -> None:
     waits = {name: kind_of(error("x")) for name, error in BY_NAME.items() if kind_of(error("x"))}
-    assert waits == {"Unreachable": "waiting-for-worker", "DiskFull": "paused-disk-full"}
+    away = {"Unreachable": "waiting-for-worker", "NotPaired": "waiting-for-worker"}
+    assert waits == {**away, "DiskFull": "paused-disk-full"}
 
 
 def test_the_pause_grows_and_then_stays() -> None:

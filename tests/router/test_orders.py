@@ -19,6 +19,7 @@ from router import execution
 from router.engine import Engine
 from router.journal import Journal, RunRow, opening
 from router.journal.entries import Entry
+from router.paired import Links
 from router.runs import Runs, settings_of
 from router.summary import RunInfo
 from tandem.config import Config
@@ -46,7 +47,7 @@ class Desk:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.journal = engine.journal
-        self.runs = Runs(Config(), engine, cast("Any", Nobody()))
+        self.runs = Runs(Config(), engine, cast("Any", Nobody()), Links(engine.state, lambda nodes: None))
 
     async def run(self, state: str, **more: Any) -> None:
         """Record a run that came to `state`, which nobody holds."""

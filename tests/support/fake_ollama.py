@@ -37,6 +37,7 @@ class FakeOllama:
     def __init__(self, behaviour: Behaviour, models: tuple[str, ...] = ("small", "large")) -> None:
         self.behaviour = behaviour
         self.models = models
+        self.resident: tuple[str, ...] | None = None  # None: a server that does not know the question
         self.asked: list[dict[str, Any]] = []
         self.stopped = threading.Event()  # set when a stream's client has gone away
         outer = self
@@ -77,6 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/api/tags":
             names = [{"name": n, "model": n, "size": 1, "digest": "d"} for n in self.fake.models]
             self._json({"models": names})
+        elif self.path == "/api/ps" and self.fake.resident is not None:
+            self._json({"models": [{"name": n, "model": n, "size": 1, "size_vram": 1} for n in self.fake.resident]})
         else:
             self._json({"error": "not found"}, 404)
 

@@ -1,8 +1,9 @@
-"""The allocator is set as it says: seen in what the C library itself counts, in a process of its own."""
+"""The allocator is set as it says, seen in what the C library itself counts; and imports are not searched for garbage."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import subprocess
 import sys
 
@@ -55,3 +56,22 @@ def test_a_c_library_that_has_no_such_settings_is_left_alone(monkeypatch: pytest
 
     monkeypatch.setattr(ctypes, "CDLL", poor)
     assert not memory.stay_compact()
+
+
+def test_while_nothing_is_garbage_nothing_is_collected_and_what_is_there_is_left_alone() -> None:
+    collected: list[str] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        collected.append(phase)
+
+    gc.callbacks.append(note)
+    frozen = gc.get_freeze_count()
+    try:
+        with memory.no_garbage():
+            kept = [[number] for number in range(5000)]
+            assert (collected, gc.isenabled()) == ([], False)
+        assert gc.isenabled()
+        assert gc.get_freeze_count() - frozen >= len(kept)
+    finally:
+        gc.callbacks.remove(note)
+        gc.unfreeze()

@@ -121,6 +121,17 @@ REPORT = st.builds(
     sandbox=TEXT,
     node=TEXT,
 )
+COUNTS = st.dictionaries(st.integers(1, 10), st.integers(1, 100), max_size=4)
+LOAD = st.builds(types.Load, places=st.integers(1, 64), running=COUNTS, waiting=COUNTS)
+SIZE = st.integers(0, 2**63 - 1)
+MODEL = st.builds(
+    types.ModelInfo,
+    name=TEXT,
+    backend=TEXT,
+    rehearsal=st.booleans(),
+    resident=st.none() | st.booleans(),
+    size_bytes=SIZE,
+)
 NODE = st.builds(
     types.NodeInfo,
     name=TEXT,
@@ -128,10 +139,13 @@ NODE = st.builds(
     version=TEXT,
     protocol=INT32,
     platform=TEXT,
-    models=many(st.builds(types.ModelInfo, name=TEXT, backend=TEXT, rehearsal=st.booleans())),
+    models=many(MODEL),
     sandbox=TEXT,
     sandbox_remedy=TEXT,
     backend_trouble=TEXT,
+    calls=st.none() | LOAD,
+    checks=st.none() | LOAD,
+    free_bytes=st.none() | SIZE,
 )
 
 
@@ -182,6 +196,22 @@ def test_a_report_arrives_as_it_left(report: types.CheckReport) -> None:
 @given(NODE)
 def test_a_nodes_description_arrives_as_it_left(node: types.NodeInfo) -> None:
     assert wire.node_in(sent(wire.node_out(node))) == node
+
+
+def test_a_load_that_makes_no_sense_is_made_sensible() -> None:
+    message = pb.DescribeResponse(calls=pb.Load(places=-3, running=[pb.ClassCount(priority=1, count=-2)]))
+    assert wire.node_in(sent(message)).calls == types.Load(places=1)
+
+
+def test_a_worker_of_before_says_nothing_of_its_load() -> None:
+    node = wire.node_in(pb.DescribeResponse(name="old", models=[pb.ModelInfo(name="m")]))
+    assert (node.calls, node.checks, node.free_bytes, node.models[0].resident) == (None, None, None, None)
+
+
+@given(REPLY, st.integers(0, 2**31 - 1))
+def test_an_answer_says_to_which_attempt_it_is_one(reply: types.Reply, attempt: int) -> None:
+    assert sent(wire.reply_out(reply, attempt)).attempt == attempt
+    assert sent(wire.chunk_out(types.Chunk(offset=0, text="a"), attempt)).attempt == attempt
 
 
 @given(st.binary(max_size=200))

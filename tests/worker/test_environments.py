@@ -8,15 +8,18 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
 
 from tandem.errors import BadInput, DeadlineExceeded, NoSandbox, NotFound, Unavailable
+from tandem.identity import NodeId
 from tandem.types import Adapter, Environment
 from tests.support.trees import Trees, rung
 from tests.support.wheels import wheel
 from worker import sandbox
+from worker.callers import caller
 from worker.environments import MARK, Environments
 from worker.fence import Fence
 from worker.sandbox import ladder
@@ -48,10 +51,11 @@ def prepare(
     wall_s: float = 120,
     on: sandbox.Rung | None = None,
     told: list[str] | None = None,
+    share: bool = False,
 ) -> Environment:
     lines = told if told is not None else []
     request = trees.prepare_request(adapter, allow_network=allow_network, wall_s=wall_s)
-    environments = Environments(trees.state, on or rung(), Fence.take(trees.state))
+    environments = Environments(trees.state, on or rung(), Fence.take(trees.state), share_registries=share)
     return asyncio.run(environments.prepare(request, lambda stage, message: lines.append(f"{stage}: {message}")))
 
 
@@ -91,6 +95,26 @@ def test_an_environment_is_built_once_per_content_and_used_in_a_check(tmp_path: 
     written = asyncio.run(trees.check("python write.py", "plain", environment=built.key))
     assert "Read-only file system" in written.output
     assert trees.leftovers() == []
+
+
+def test_a_paired_router_has_environments_of_its_own_and_no_settings_of_this_user(
+    tmp_path: Path, offline: Path
+) -> None:
+    """The folder of wheels is such a setting: without it, pip has nowhere to look."""
+    trees = Trees(tmp_path, {"requirements.txt": "--no-index\nshout==1.0\n", "test_shout.py": TEST_SHOUT})
+    mine = prepare(trees, "unittest", allow_network=False)
+
+    def theirs(share: bool) -> Environment:
+        caller.set(NodeId("BOOK" * 13))
+        return prepare(trees, "unittest", share=share, wall_s=60)
+
+    with pytest.raises((Unavailable, BadInput), match=r"worker\.share_registries"):
+        copy_context().run(theirs, False)
+    shared = copy_context().run(theirs, True)
+    assert (shared.ready, mine.ready) == (True, False)
+    assert shared.key != mine.key
+    with pytest.raises(NotFound, match="has no environment"):
+        asyncio.run(trees.check("python -m unittest", "unittest", environment=shared.key))
 
 
 def test_another_content_is_another_environment(tmp_path: Path) -> None:
@@ -187,8 +211,9 @@ def files_of(trees: Trees, key: str) -> Mapping[str, object]:
 
 def test_pip_installs_a_real_package_and_pytest_with_this_machine_s_settings(tmp_path: Path) -> None:
     tests = "import six, pytest\n\n@pytest.mark.parametrize('n', [1, 'a/b'])\ndef test_six(n): assert six.PY3\n"
-    trees = Trees(tmp_path, {"requirements.txt": "six==1.16.0\n", "tests/test_six.py": tests})
+    trees = Trees(tmp_path, {"requirements.txt": "six==1.16.0\npytest-timeout==2.4.0\n", "tests/test_six.py": tests})
     key = installed(trees, "pytest").key
+    assert list((trees.state / "environments" / key).rglob("*-pytest-*.pyc")), "no check compiles the plugins again"
     report = asyncio.run(trees.check("pytest tests", "pytest", environment=key))
     assert (report.verdict, report.reason) == ("passed", "")
     assert [(test.id, test.file) for test in report.tests] == [

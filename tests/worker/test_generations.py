@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tandem.errors import Cancelled, DeadlineExceeded, ResourceExhausted, Unavailable
+from tandem.identity import NodeId
+from worker.callers import caller
 from worker.generations import WORKS_MAX, Generations
 
 
@@ -169,5 +171,50 @@ def test_more_than_may_be_under_way_is_refused() -> None:
             await collect(registry, source)
         await registry.close()
         assert all(isinstance(e, Cancelled) for e in await asyncio.gather(*listeners, return_exceptions=True))
+
+    asyncio.run(scenario())
+
+
+def test_a_later_attempt_stops_an_earlier_one_that_nobody_listens_to() -> None:
+    async def scenario() -> None:
+        registry, lost, heard, later = Generations[int](), *(Source(items=1000, pause_s=0.01) for _ in range(3))
+        listeners = [registry.follow(name, 1, 60, source) for name, source in (("lost", lost), ("heard", heard))]
+        for listener in listeners:
+            await anext(listener)
+        await listeners[0].aclose()
+        after = [registry.follow(name, 2, 60, later) for name in ("lost", "heard")]
+        for listener in after:
+            await anext(listener)
+        assert (lost.stopped, heard.stopped, later.started) == (1, 0, 2)
+        for listener in (listeners[1], *after):
+            await listener.aclose()
+        await registry.close()
+
+
+def test_what_an_unpaired_router_began_is_stopped_and_nobody_elses() -> None:
+    async def scenario() -> None:
+        works: Generations[int] = Generations()
+        stopped: list[str] = []
+
+        async def work(name: str) -> AsyncIterator[int]:
+            yield 1
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                stopped.append(name)
+                raise
+
+        async def begin(name: str, node: NodeId | None) -> None:
+            caller.set(node)
+            following = works.follow(name, 1, 30, lambda: work(name))
+            assert await anext(following) == 1
+            await following.aclose()  # it listens no more, and the work goes on
+
+        for name, node in (("theirs", NodeId("A")), ("others", NodeId("B")), ("mine", None)):
+            await asyncio.create_task(begin(name, node))
+        assert works.stop(NodeId("A")) == 1
+        await asyncio.sleep(0.05)
+        assert stopped == ["theirs"]
+        await works.close()
 
     asyncio.run(scenario())

@@ -125,3 +125,24 @@ def test_closing_the_reply_stops_the_server() -> None:
     with FakeOllama(lambda body: Say("word " * 2000, pause_s=0.01)) as fake:
         asyncio.run(run(fake))
         assert fake.stopped.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("resident", "told"), [(("large",), [False, True]), ((), [False, False]), (None, [None, None])]
+)
+def test_it_says_which_models_are_in_memory_where_the_server_does(
+    resident: tuple[str, ...] | None, told: list[bool | None]
+) -> None:
+    async def run(fake: FakeOllama) -> None:
+        backend = OllamaBackend(OllamaConfig(url=fake.url))
+        try:
+            models = await backend.models()
+        finally:
+            await backend.close()
+        assert [model.name for model in models] == ["small", "large"]
+        assert [model.resident for model in models] == told
+        assert {model.size_bytes for model in models} == {1}
+
+    with FakeOllama(lambda body: Say()) as fake:
+        fake.resident = resident
+        asyncio.run(run(fake))

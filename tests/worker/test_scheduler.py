@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.errors import ResourceExhausted
+from tandem.types import Load
 from worker.scheduler import Line, Scheduler
 
 
@@ -60,3 +61,21 @@ def test_a_caller_who_leaves_the_line_frees_nothing_and_blocks_nobody() -> None:
         return done
 
     assert asyncio.run(scenario()) == ["a", "c"]
+
+
+def test_it_says_by_priority_how_many_are_served_and_wait() -> None:
+    async def scenario() -> None:
+        scheduler, leave = Scheduler(2, 10), asyncio.Event()
+
+        async def call(priority: int) -> None:
+            async with scheduler.turn(priority):
+                await leave.wait()
+
+        calls = [asyncio.create_task(call(priority)) for priority in (1, 10, 1, 10, 10)]
+        await asyncio.sleep(0)
+        assert scheduler.load() == Load(places=2, running={1: 1, 10: 1}, waiting={1: 1, 10: 2})
+        leave.set()
+        await asyncio.gather(*calls)
+        assert scheduler.load() == Load(places=2)
+
+    asyncio.run(scenario())

@@ -7,6 +7,7 @@ from grpc import aio
 
 from router.node import Node
 from tandem import channel, errors, wire
+from tandem.types import Load
 from tandem.v1 import worker_pb2 as pb
 from tests.support.machine import LONG, Machine, question
 
@@ -67,6 +68,32 @@ def test_it_says_what_it_is(machine: Machine) -> None:
         info = wire.node_in(said)
         assert (info.name, info.protocol, info.backend_trouble) == ("desk", wire.PROTOCOL, "")
         assert [model.name for model in info.models] == ["rehearsal/play", "rehearsal/random"]
+        assert [model.resident for model in info.models] == [True, True]
+        assert (info.calls, info.checks) == (Load(places=1), Load(places=2))
+        assert info.free_bytes
+
+
+def test_it_says_what_runs_and_what_waits(machine: Machine) -> None:
+    async def scenario(stub: Any) -> None:
+        asked = [(f"busy {n}", priority) for n, priority in enumerate((1, 1, 10))]
+        calls = [stub.Complete(wire.complete_out(question(n, "stuck", priority=p)), timeout=20) for n, p in asked]
+        async with asyncio.timeout(10):
+            while (info := wire.node_in(await stub.Describe(pb.DescribeRequest(protocol=wire.PROTOCOL)))).calls != Load(
+                places=1, running={1: 1}, waiting={1: 1, 10: 1}
+            ):
+                assert info.calls is not None
+                await asyncio.sleep(0.02)
+        for call, (name, _) in zip(calls, asked, strict=True):
+            await stub.Cancel(pb.CancelRequest(request_id=name))
+            call.cancel()
+
+    play(machine, scenario)
+
+
+def test_each_message_says_to_which_attempt_it_is_an_answer(machine: Machine) -> None:
+    async def scenario(stub: Any) -> None:
+        asked = wire.complete_out(question("numbered", attempt=3))
+        assert {response.attempt async for response in stub.Complete(asked, timeout=10)} == {3}
 
     play(machine, scenario)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ollama import AsyncClient
 
 _LIST_S = 5.0
+_RESIDENT_S = 1.0  # a listing is worth more than what is in memory, so it does not wait for that
 _CHARS_PER_TOKEN = 16  # beyond it a reply is taken for endless, whatever the server counts
 _LINES_PER_TOKEN = 2  # the same for lines, which may hold no text at all
 
@@ -46,17 +47,35 @@ class OllamaBackend:
         return self._client
 
     async def models(self) -> list[ModelInfo]:
-        """Return the models that were pulled.
+        """Return the models that were pulled, and which of them are in memory.
 
         Raises:
             Unavailable: Ollama does not answer.
         """
         try:
             async with asyncio.timeout(_LIST_S):
-                found = await self._connected().list()
+                found, resident = await asyncio.gather(self._connected().list(), self._resident())
         except Exception as error:
             raise self._ours(error, "") from error
-        return [ModelInfo(name=model.model, backend=self.name) for model in found.models if model.model]
+        return [
+            ModelInfo(
+                name=model.model,
+                backend=self.name,
+                resident=None if resident is None else model.model in resident,
+                size_bytes=int(model.size or 0),
+            )
+            for model in found.models
+            if model.model
+        ]
+
+    async def _resident(self) -> set[str] | None:
+        """Return the models in memory, None where the server does not say: it is old, or busy."""
+        try:
+            async with asyncio.timeout(_RESIDENT_S):
+                found = await self._connected().ps()
+        except Exception:  # whatever it is, the listing says it better
+            return None
+        return {model.model for model in found.models if model.model}
 
     def named(self) -> list[ModelInfo]:
         """Return none: it always lists what it has."""

@@ -126,7 +126,9 @@ class RehearsalBackend:
     async def models(self) -> list[ModelInfo]:
         """Return the script's name and `random`."""
         names = (self._script.name, RANDOM)
-        return [ModelInfo(name=f"{self.name}/{name}", backend=self.name, rehearsal=True) for name in names]
+        return [
+            ModelInfo(name=f"{self.name}/{name}", backend=self.name, rehearsal=True, resident=True) for name in names
+        ]
 
     def named(self) -> list[ModelInfo]:
         """Return none: it always lists what it has."""

@@ -1,0 +1,267 @@
+"""Paired workers as the router sees them: one node each, over mutual TLS, at whichever of its addresses answers.
+
+The certificate says who a node is; an address is only where to look for it. A node is looked at every few seconds, and
+calls take what the last look saw: nobody waits for a machine that is away. `Links` follows who is paired.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+from grpc import aio
+
+from router.node import Node
+from tandem import channel, endpoints, identity, probe
+from tandem.errors import NotPaired, TandemError, Unreachable
+from tandem.identity import TLS_NAME, Identity, NodeId
+from tandem.peers import Book, Peer, Peers
+from tandem.types import Json, NodeInfo
+
+log = logging.getLogger(__name__)
+LOOK_S = 2.0  # between two looks, and for one address to answer
+FOLLOW_S = 0.5  # between two looks at who is paired
+_DRAIN_S = 3600.0  # for calls on a connection that was left for another; a dead one ends by its own pings
+_LEFT_MAX = 4  # such connections; a call on an older one is picked up elsewhere
+
+
+class PairedNode(Node):
+    """A paired worker. `trouble` says why it cannot be used, "" while it can."""
+
+    here = False
+
+    def __init__(self, peer: Peer, me: Identity) -> None:
+        self.peer = peer
+        self._me = me
+        first = peer.addresses[0] if peer.addresses else ""
+        super().__init__(first, peer.name, self._connect(first))
+        self.trouble = "it was not looked at yet"
+        self._away: TandemError | None = None
+        self._failed_s: float = -math.inf
+        self._looking = asyncio.Lock()
+        self._left = list[aio.Channel]()  # connections that were moved away from, the oldest first
+        self._leaving = set[asyncio.Task[None]]()
+
+    def _connect(self, address: str) -> aio.Channel:
+        """Return a channel to an address, good for the one machine that has the paired certificate's key."""
+        pinned = grpc.ssl_channel_credentials(self.peer.certificate.encode(), self._me.key, self._me.certificate)
+        target = endpoints.parse(address, endpoints.WORKER_PORT).target if address else "unix:/nowhere"
+        options = (*channel.CLIENT_OPTIONS, ("grpc.ssl_target_name_override", TLS_NAME))
+        return aio.secure_channel(target, pinned, options=options)
+
+    async def describe(self, *, fresh: bool = False, patient: bool = True) -> NodeInfo:
+        """Return what the node said when it was looked at last. Only the first look is waited for.
+
+        Raises:
+            Unreachable: It does not answer; NotPaired where it does not know this machine or is another one.
+            VersionSkew: It speaks another protocol.
+        """
+        del fresh, patient
+        known = self.known()
+        if known is not None:
+            return known
+        if self._away is not None:
+            raise self._away
+        return await self.look()
+
+    async def look(self) -> NodeInfo:
+        """Ask the node what it is, at one address after the other; raises as `describe` does.
+
+        Whoever comes while it is looked at shares what that look comes to.
+        """
+        came_s = time.monotonic()
+        async with self._looking:
+            if self._away is not None and self._failed_s >= came_s:
+                raise self._away
+            known = self.known()
+            if known is not None and time.monotonic() - self.asked_s < LOOK_S / 2:
+                return known  # somebody else looked meanwhile
+            try:
+                info = await self._first_answer()
+            except TandemError as error:
+                if error.message != self.trouble:
+                    log.warning("paired worker away", extra={"node": self.name, "why": error.message})
+                self.trouble, self._away = error.message, error
+                self._failed_s = time.monotonic()
+                raise
+            if self.trouble:
+                log.info("paired worker reached", extra={"node": self.name, "address": self.address})
+            self.trouble, self._away = "", None
+            return info
+
+    async def _first_answer(self) -> NodeInfo:
+        for address in dict.fromkeys((self.address, *self.peer.addresses)):
+            if not address:
+                continue
+            if address != self.address:
+                self._move(address)
+            with contextlib.suppress(Unreachable):
+                return await self._ask(LOOK_S, patient=False)
+        raise await self._why()
+
+    def _called(self, info: NodeInfo) -> NodeInfo:
+        return replace(info, name=self.peer.name)
+
+    def _move(self, address: str) -> None:
+        """Make later calls at another address; those on the old connection end with it, and are picked up."""
+        self._left.append(self.channel)
+        self.use(address, self._connect(address))
+        task = asyncio.create_task(self._leave(self._left[-1]))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, old: aio.Channel) -> None:
+        """Close a connection later, or the oldest one now where there are too many.
+
+        gRPC's own grace will not do: it takes no call that was about to begin there, and cannot be cut short.
+        """
+        if len(self._left) > _LEFT_MAX:
+            await self._left.pop(0).close()
+        await asyncio.sleep(_DRAIN_S)
+        if old in self._left:
+            self._left.remove(old)
+            await old.close()
+
+    async def _why(self) -> TandemError:
+        """Return why no address answers, as a plain look at each of them tells."""
+        places = [endpoints.parse(address, endpoints.WORKER_PORT) for address in self.peer.addresses]
+        if not places:
+            return Unreachable(f"no address of {self.peer.name} is known; pair them anew")
+        looks = (asyncio.to_thread(probe.look, self._me, self.peer.id, at) for at in places)
+        found = await asyncio.gather(*looks)
+        words = "; ".join(one.words for one in found)
+        kinds = {one.kind for one in found}
+        if kinds & {"not paired", "other machine"} and not kinds & {"open"}:
+            return NotPaired(f"{self.peer.name}: {words}")
+        return Unreachable(f"{self.peer.name}: {words}")
+
+    async def close(self) -> None:
+        """Close every connection to it."""
+        await super().close()
+        leaving = tuple(self._leaving)
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
+        while self._left:
+            await self._left.pop().close()
+
+
+class Links:
+    """The nodes of all paired workers. `run` until cancelled; `tell` is told the nodes each time they change."""
+
+    def __init__(self, state: Path, tell: Callable[[Sequence[PairedNode]], None]) -> None:
+        self._state = state
+        self._peers = Peers(state)
+        self._tell = tell
+        self._me: Identity | None = None
+        self._nodes: dict[NodeId, PairedNode] = {}
+        self._looks: dict[NodeId, asyncio.Task[None]] = {}
+        self._trouble = ""
+        self._failed = ""
+        self._book = Book()
+
+    async def run(self) -> None:
+        """Follow who is paired; closes all connections when cancelled."""
+        try:
+            while True:
+                await self.follow()
+                await asyncio.sleep(FOLLOW_S)
+        finally:
+            self._tell([])  # before they are closed
+            for node in tuple(self._nodes):
+                await self._drop(node)
+
+    async def follow(self) -> None:
+        """Have a node for each paired worker of this moment, and none for anybody else.
+
+        Where that cannot be found out, all stays as it is, and `troubles` says why.
+        """
+        try:
+            await self._follow()
+        except (TandemError, OSError) as error:
+            if str(error) != self._failed:
+                log.error("paired workers could not be followed", extra={"why": str(error)})
+            self._failed = str(error)
+        else:
+            self._failed = ""
+
+    async def _follow(self) -> None:
+        self._book = self._peers.read()
+        wanted = {peer.id: peer for peer in self._book.of("worker")}
+        gone = [node for node in self._nodes if node not in wanted]
+        new = [peer for node, peer in wanted.items() if node not in self._nodes]
+        for node, peer in wanted.items():
+            if node in self._nodes:
+                self._nodes[node].peer = peer  # another name, another address
+        me = self._identity() if new else None
+        for peer in new if me else ():
+            assert me is not None
+            self._nodes[peer.id] = PairedNode(peer, me)
+            self._looks[peer.id] = asyncio.create_task(self._keep_looking(self._nodes[peer.id]))
+        if gone or new:  # before the connections are closed, so that nothing new begins on them
+            self._tell([node for key, node in self._nodes.items() if key in wanted])
+        for node in gone:
+            await self._drop(node)
+
+    def told(self) -> list[Json]:
+        """Return the paired machines as `status` shows them, with what is wrong with each."""
+        return [self._told(peer) for peer in self._book.peers]
+
+    @property
+    def troubles(self) -> list[str]:
+        """Return what is wrong with the folder of paired machines or with this machine's identity."""
+        return [*self._book.damaged, *(words for words in (self._trouble, self._failed) if words)]
+
+    def _told(self, peer: Peer) -> Json:
+        node = self._nodes.get(peer.id)
+        info = node.known() if node and not node.trouble else None
+        return {
+            "id": peer.id,
+            "name": peer.name,
+            "role": peer.role,
+            "paired_s": peer.paired_s,
+            "addresses": list(peer.addresses),
+            "address": node.address if node and not node.trouble else None,
+            "trouble": (node.trouble if node else self._trouble) or None,
+            "version": info.version if info else None,
+            "models": [model.name for model in info.models] if info else [],
+        }
+
+    def _identity(self) -> Identity | None:
+        try:
+            self._me = self._me or identity.load(self._state)
+        except TandemError as error:
+            self._trouble = error.message
+            return None
+        self._trouble = ""
+        return self._me
+
+    async def _keep_looking(self, node: PairedNode) -> None:
+        said = ""
+        while True:
+            with contextlib.suppress(TandemError):  # it says so itself
+                await node.look()
+                try:
+                    await self._remember(node)
+                except (TandemError, OSError) as error:  # a hint that is not stored; the work goes on without
+                    if str(error) != said:
+                        log.warning("address was not stored", extra={"node": node.name, "why": str(error)})
+                    said = str(error)
+            await asyncio.sleep(LOOK_S)
+
+    async def _remember(self, node: PairedNode) -> None:
+        if node.peer.addresses[:1] != (node.address,):
+            await asyncio.to_thread(self._peers.reached, node.peer.id, node.address)
+
+    async def _drop(self, node: NodeId) -> None:
+        task = self._looks.pop(node)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await self._nodes.pop(node).close()

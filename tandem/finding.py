@@ -1,0 +1,184 @@
+"""Finding machines on the local network by DNS-SD (zeroconf): a hint where to look, and nothing more.
+
+What is announced is a claim that anybody in the network may make. So nothing is believed of it but that an address may be
+worth a try: who is there, the code tells. A machine announces itself only while it shows a code, on the addresses it shows
+it on. Whether a machine lives is not asked here: one that was killed stays announced for many minutes (zeroconf's shortest
+time to live of a name is 1125 s).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tandem.addresses import at_home
+from tandem.endpoints import Endpoint
+from tandem.errors import Unavailable
+from tandem.identity import NodeId
+
+if TYPE_CHECKING:
+    from zeroconf import ServiceInfo, Zeroconf
+    from zeroconf.asyncio import AsyncZeroconf
+
+_TYPE = "_tandem-pair._tcp.local."  # a machine that shows a code
+_NAME_CHARS = 20  # of an id; a label has at most 63 bytes, and two machines of one name must not be one
+_RESOLVE_MS = 1500
+FOUND_MAX = 64  # machines that are kept; a network full of announcements is somebody's joke
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """An announcement. All of it is claimed: `node` is an id, `name` is for people, `at` is where to look."""
+
+    node: NodeId
+    name: str
+    at: tuple[Endpoint, ...]
+
+
+@asynccontextmanager
+async def announced(node: NodeId, name: str, places: Sequence[Endpoint]) -> AsyncGenerator[None]:
+    """Announce inside the block that a machine is at `places`, which have one port; nothing where there are none.
+
+    Announcing takes more than a second, and goes on beside the block; a network that takes no announcement is no trouble.
+    """
+    hosts = _four(place.host for place in places)
+    if not hosts:
+        yield
+        return
+    telling = asyncio.create_task(_announce(node, name, hosts, places[0].port))
+    try:
+        yield
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _announce(node: NodeId, name: str, hosts: Sequence[str], port: int) -> None:
+    from zeroconf.asyncio import AsyncServiceInfo
+
+    info = AsyncServiceInfo(
+        _TYPE,
+        f"{node[:_NAME_CHARS]}.{_TYPE}",
+        addresses=[ipaddress.ip_address(host).packed for host in hosts],
+        port=port,
+        properties={"id": node, "name": name},
+        server=f"{node[:_NAME_CHARS].lower()}.local.",
+    )
+    zeroconf = _opened(hosts)
+    if zeroconf is None:
+        return
+    try:
+        registering: Any = zeroconf  # its types are known in part
+        await (await registering.async_register_service(info, allow_name_change=True))
+        await asyncio.Event().wait()
+    finally:
+        with contextlib.suppress(Exception):  # a network that is gone takes no goodbye
+            await asyncio.wait_for(zeroconf.async_close(), 3.0)
+
+
+async def find(hosts: Sequence[str], wait_s: float) -> tuple[Seen, ...]:
+    """Return what is announced near `hosts`, addresses of this machine, within `wait_s` seconds.
+
+    Raises:
+        Unavailable: This machine has no address to ask from.
+    """
+    async with Finder(hosts) as finder:
+        await asyncio.sleep(wait_s)
+        return finder.seen
+
+
+class Finder:
+    """Listens for announcements inside its block; `seen` is what there is at this moment."""
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        self._hosts = _four(hosts)
+        self._found: dict[str, Seen] = {}
+        self._asking = set[asyncio.Task[None]]()
+
+    @property
+    def seen(self) -> tuple[Seen, ...]:
+        """Return what is announced, in the order of the ids."""
+        return tuple(sorted(self._found.values(), key=lambda one: one.node))
+
+    async def __aenter__(self) -> Finder:
+        """Begin to listen.
+
+        Raises:
+            Unavailable: This machine has no address to ask from.
+        """
+        from zeroconf.asyncio import AsyncServiceBrowser
+
+        self._zeroconf = _opened(self._hosts)
+        if self._zeroconf is None:
+            raise Unavailable("this machine has no private address to look for others from; name one with --at")
+        self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, _TYPE, handlers=[self._changed])
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        """Stop listening."""
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
+        assert self._zeroconf is not None
+        await self._browser.async_cancel()
+        await self._zeroconf.async_close()
+
+    def _changed(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: object) -> None:
+        del service_type
+        if getattr(state_change, "name", "") == "Removed":
+            self._found.pop(name, None)
+            return
+        if name in self._found or len(self._asking) < FOUND_MAX:
+            task = asyncio.ensure_future(self._resolve(zeroconf, name))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+    async def _resolve(self, zeroconf: Zeroconf, name: str) -> None:
+        from zeroconf.asyncio import AsyncServiceInfo
+
+        info = AsyncServiceInfo(_TYPE, name)
+        if not await info.async_request(zeroconf, _RESOLVE_MS):
+            return
+        seen = _read(info)
+        if seen is not None and (name in self._found or len(self._found) < FOUND_MAX):
+            self._found[name] = seen
+
+
+def _read(info: ServiceInfo) -> Seen | None:
+    """Return an announcement as it may be used: addresses nearby alone, and words that a terminal can show."""
+    hosts = [host for host in info.parsed_addresses() if at_home(host)]
+    if not hosts or not info.port:
+        return None
+    return Seen(
+        node=NodeId(_word(info, b"id")),
+        name=_word(info, b"name"),
+        at=tuple(Endpoint(host, info.port) for host in hosts[:8]),
+    )
+
+
+def _word(info: ServiceInfo, key: bytes) -> str:
+    text = (info.properties.get(key) or b"").decode("utf-8", "replace")[:64]
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _four(hosts: Iterable[str]) -> list[str]:
+    """Return the IPv4 addresses among these; a machine on a cable gives itself one, too."""
+    return [host for host in hosts if ":" not in host]
+
+
+def _opened(hosts: Sequence[str]) -> AsyncZeroconf | None:
+    """Return multicast DNS on these addresses, or None where there is none or the system refuses it."""
+    from zeroconf import IPVersion
+    from zeroconf.asyncio import AsyncZeroconf
+
+    if not hosts:
+        return None
+    try:
+        return AsyncZeroconf(interfaces=list(hosts), ip_version=IPVersion.V4Only)
+    except OSError:
+        return None

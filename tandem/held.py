@@ -1,0 +1,55 @@
+"""A file that is locked as long as a process lives, and says which one.
+
+The lock is the kernel's (flock), so it is gone with the process, however that ends. A worker that a service manager keeps
+running holds one in its state folder; a router that sees it starts none of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from tandem import disk
+from tandem.errors import AlreadyRunning
+
+SERVICE = "service.lock"  # in a worker's state folder
+
+
+def hold(path: Path) -> int:
+    """Lock `path` for this process and return the descriptor, which is to stay open.
+
+    Raises:
+        AlreadyRunning: Another process holds it; the message names that.
+        BadConfig, DiskFull: It cannot be written.
+    """
+    with disk.watched("a lock could not be taken", path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except BlockingIOError:
+            os.close(descriptor)
+            raise AlreadyRunning(f"process {owner(path) or '?'} holds {path} already; stop that one first") from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return descriptor
+
+
+def owner(path: Path) -> str:
+    """Return the id of the process that holds `path`, "unknown" where it has not signed, or nothing where none does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+    except OSError:
+        return ""  # a file system without locks
+    finally:
+        os.close(descriptor)
+    return ""

@@ -1,0 +1,133 @@
+"""`tandem pair`, `nodes` and `unpair` as processes, where something is not as it should be."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.commands.pair import command as typed
+from tandem import identity
+from tandem.endpoints import Endpoint
+from tandem.pairing.code import Code
+from tandem.pairing.exchange import Exchange
+from tandem.pairing.messages import Card, Stored
+from tests.support.pairs import free_port, known_at
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def env(state: Path, **more: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(state), "PYTHONPATH": str(ROOT), "TANDEM_STATE": str(state), **more}
+
+
+def tandem(state: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tandem", "cli", *arguments]
+    return subprocess.run(command, env=env(state, **more), capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["1234", "--at", "10.0.0.1"], 2, "a code has 8 digits"),
+        (["1234-5678", "--at", "a b"], 2, "'a b' is no address"),
+        (["--at", "10.0.0.1"], 2, "give the code, too"),
+        (["1234-5678", "--on", "10.0.0.1"], 2, "--on is for the machine that shows the code"),
+        (["--on", "8.8.8.8"], 2, "no private address of this machine, and Tandem listens on no other"),
+        (["--on", "0.0.0.0"], 2, "no private address of this machine"),
+        (["--on", "10.255.255.254"], 2, "cannot listen on 10.255.255.254:7431"),
+        (["--name", "a\tb"], 2, "is no machine's name"),
+    ],
+)
+def test_what_is_asked_wrongly_is_said_before_anything_listens(
+    tmp_path: Path, arguments: list[str], status: int, words: str
+) -> None:
+    done = tandem(tmp_path, "pair", *arguments)
+    assert (done.returncode, words in done.stderr) == (status, True), done.stderr
+    assert not (tmp_path / "peers").exists()
+
+
+def test_nobody_there_is_said_with_the_remedy(tmp_path: Path) -> None:
+    at = f"127.0.0.1:{free_port()}"
+    done = tandem(tmp_path, "pair", "1234-5678", "--at", at, "--json")
+    assert done.returncode == 4
+    error = json.loads(done.stdout)["error"]
+    assert error["class"] == "Unavailable"
+    assert f"nobody shows a code at {at}" in error["message"]
+
+
+def test_interrupted_the_window_is_closed_and_nothing_is_stored(tmp_path: Path) -> None:
+    on = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "tandem", "cli", "pair", "--on", on]
+    showing = subprocess.Popen(command, env=env(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert showing.stdout is not None
+        code = showing.stdout.readline().removeprefix("code: ").strip()
+        showing.send_signal(signal.SIGINT)
+        _, errors = showing.communicate(timeout=20)
+        assert (showing.returncode, errors) == (130, "error: interrupted\n")
+    finally:
+        showing.kill()
+        showing.communicate()
+    assert tandem(tmp_path / "other", "pair", code, "--at", on).returncode == 4
+    assert not (tmp_path / "peers").exists()
+
+
+def test_interrupted_after_it_stored_the_other_the_entering_side_says_so(tmp_path: Path) -> None:
+    mini = identity.load(tmp_path / "mini")
+    command = [sys.executable, "-m", "tandem", "cli", "pair", "1234-5678", "--at"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        at = f"127.0.0.1:{server.getsockname()[1]}"
+        entering = subprocess.Popen([*command, at], env=env(tmp_path), stderr=subprocess.PIPE, text=True)
+        try:
+            server.settimeout(30)
+            wire, _ = server.accept()
+            with wire, wire.makefile("rb") as heard:
+                card = Card(name="mini", role="worker", certificate=mini.certificate.decode())
+                exchange = Exchange("shows", Code("12345678"), card)
+                wire.sendall(exchange.hello)
+                exchange.meet(heard.readline())
+                exchange.check(heard.readline())
+                wire.sendall(exchange.proof())
+                assert heard.readline() == Stored().line()
+                entering.send_signal(signal.SIGINT)
+                _, errors = entering.communicate(timeout=20)
+        finally:
+            entering.kill()
+            entering.communicate()
+    assert entering.returncode == 130
+    assert "mini was stored before you interrupted, and may have stored this machine or not; " in errors
+    assert f"`tandem unpair {mini.id[:8].lower()}`" in errors
+
+
+def test_what_is_typed_at_the_other_machine_is_one_word_for_its_shell() -> None:
+    assert typed(Code("12345678"), Endpoint("10.0.0.2", 7431)) == "tandem pair 1234-5678 --at 10.0.0.2"
+    six = typed(Code("12345678"), Endpoint("fe80::1%en5", 7431))
+    assert six == "tandem pair 1234-5678 --at '[fe80::1%en5]:7431'"
+
+
+def test_the_list_names_this_machine_its_peers_and_what_is_damaged(tmp_path: Path) -> None:
+    alone = tandem(tmp_path, "nodes")
+    assert identity.grouped(identity.load(tmp_path).id) in alone.stdout
+    assert "no other machine is paired with it; `tandem pair` begins that" in alone.stdout
+    mini = known_at(tmp_path, identity.load(tmp_path / "mini"), "mini", "worker", f"127.0.0.1:{free_port()}")
+    known_at(tmp_path, identity.load(tmp_path / "book"), "book", "router")
+    (tmp_path / "peers" / "X.json").write_text("{}")
+    listed = tandem(tmp_path, "nodes").stdout
+    assert "mini: a worker that cannot be used" in listed
+    assert "! nothing listens at 127.0.0.1" in listed
+    assert "book: a router that this machine works for" in listed
+    assert f"! {tmp_path}/peers/X.json cannot be used" in listed
+    found = json.loads(tandem(tmp_path, "nodes", "--json").stdout)
+    assert [node["name"] for node in found["nodes"]] == ["mini", "book"]
+    assert len(found["trouble"]) == 1
+
+    assert tandem(tmp_path, "nodes", "rename", mini.id[:6].lower(), "book").returncode == 5
+    assert "is now called attic" in tandem(tmp_path, "nodes", "rename", mini.id[:6].lower(), "attic").stdout
+    assert "attic is not paired" in tandem(tmp_path, "unpair", "attic").stdout
+    gone = tandem(tmp_path, "unpair", "attic")
+    assert (gone.returncode, "there are: book" in gone.stderr) == (2, True)

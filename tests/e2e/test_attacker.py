@@ -1,0 +1,133 @@
+"""Three machines on one switch: a router, a worker, and somebody who is neither. What he can get at, and what he can read.
+
+Needs root and Linux's network namespaces. As root it fails where they cannot be had; it never passes unseen.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tandem import identity
+from tandem.peers import Peers
+from tests.support.namespaces import ROOT, Net
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="needs root and Linux: network namespaces"
+)
+CANARY = "canary-7d2f9c-of-the-prompt"
+SECRET = "canary-51ab07-of-the-reply"
+CONTROL = "canary-c3e4f0-in-plain-text"
+PORTS = "8000"
+
+
+class Town:
+    """The three machines, their state folders, and what runs on them."""
+
+    def __init__(self, folder: Path, net: Net) -> None:
+        self.folder, self.net = folder, net
+        self._running: list[subprocess.Popen[str]] = []
+        script = folder / "script.yaml"
+        script.write_text(json.dumps({"name": "play", "replies": [{"persona": "coder", "text": SECRET}]}))
+        self._script = script
+
+    def state(self, name: str) -> Path:
+        return self.folder / name
+
+    def env(self, name: str) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PYTHONPATH": str(ROOT),
+            "TANDEM_STATE": str(self.state(name)),
+            "TANDEM_CONFIG": os.devnull,
+            "TANDEM_MODELS_ROUTER": "rehearsal/play",
+            "TANDEM_MODELS_WORKER": "rehearsal/play",
+            "TANDEM_REHEARSAL_SCRIPT": str(self._script),
+        }
+
+    def start(self, name: str, *program: str) -> tuple[subprocess.Popen[str], object]:
+        """Start a program that says a line of JSON when it is ready."""
+        child = self.net.spawn(name, *program, env=self.env(name))
+        self._running.append(child)
+        assert child.stdout is not None
+        return child, json.loads(child.stdout.readline())
+
+    def tandem(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.net.run(name, "-m", "tandem", "cli", *arguments, env=self.env(name))
+
+    def play(self, name: str, part: str, *arguments: str) -> object:
+        return self.net.play(name, part, *arguments, env=self.env(name))
+
+    def eventually(self, true: Callable[[], bool]) -> None:
+        end = time.monotonic() + 20
+        while not true():
+            assert time.monotonic() < end, "it did not come about"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        for child in self._running:
+            child.kill()
+            child.communicate()
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Town]:
+    with Net("router", "worker", "attacker") as net:
+        made = Town(tmp_path, net)
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def test_whoever_is_not_paired_gets_nothing_and_reads_nothing(town: Town) -> None:
+    worker = town.net.address["worker"]
+    mini = identity.load(town.state("worker")).id
+    town.start("worker", "-m", "tandem", "worker", "--socket", str(town.folder / "w.sock"))
+    assert town.play("attacker", "scan", worker, PORTS) == []  # nobody is paired: nothing listens
+
+    # the pairing, of which he knows that it goes on, and guesses
+    showing, told = town.start("worker", "-m", "tandem", "cli", "pair", "--json", "--name", "mini")
+    assert isinstance(told, dict)
+    assert told["addresses"][0] == f"{worker}:7431"
+    assert town.play("attacker", "scan", worker, PORTS) == [7431]
+    guessed = town.tandem("attacker", "pair", "0000-0000", "--at", worker)
+    assert (guessed.returncode, "2 tries are left" in guessed.stderr) == (6, True), guessed.stderr
+    entered = town.tandem("router", "pair", told["code"], "--at", worker)
+    assert entered.returncode == 0, entered.stderr
+    assert showing.wait(20) == 0
+    late = town.tandem("attacker", "pair", told["code"], "--at", worker)  # and were he told the code now
+    assert (late.returncode, "nobody shows a code" in late.stderr) == (4, True), late.stderr
+
+    # the worker's port, which is there now
+    paired = str(town.state("router"))
+    town.eventually(lambda: town.play("router", "look", worker, "7432", paired, mini) == "open")
+    assert town.play("attacker", "scan", worker, PORTS) == [7432]
+    assert town.play("attacker", "plain", worker, "7432", "GET / HTTP/1.1\r\n\r\n") == ""
+    assert town.play("attacker", "look", worker, "7432", str(town.state("attacker")), mini) == "not paired"
+
+    # what goes over the cable: in plain text it can be read there, in Tandem's calls not
+    frames = town.folder / "frames"
+    town.start("worker", "-m", "tests.support.namespaces", "capture", str(frames))
+    said = town.play("router", "call", str(town.state("router")), CANARY)
+    assert said == ["said", SECRET, f"{worker}:7432"]
+    town.start("worker", "-m", "tests.support.namespaces", "listen", "9000")
+    town.play("router", "plain", worker, "9000", CONTROL)
+    town.eventually(lambda: CONTROL.encode() in frames.read_bytes())  # and so is all that went before it
+    seen = frames.read_bytes()
+    assert seen.count(bytes((0x17, 0x03, 0x03))) > 10, "the call was on this cable: TLS records"
+    assert CANARY.encode() not in seen
+    assert SECRET.encode() not in seen
+
+    # a router that was paired, and is not any more
+    book = Peers(town.state("worker")).read().peers[0]
+    assert town.tandem("worker", "unpair", book.name).returncode == 0
+    kind, *words = town.play("router", "call", str(town.state("router")), CANARY)  # type: ignore[misc]
+    assert kind in ("NotPaired", "Unreachable"), words
+    town.eventually(lambda: town.play("attacker", "scan", worker, PORTS) == [])

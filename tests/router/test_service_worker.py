@@ -1,0 +1,81 @@
+"""A worker that a service manager keeps, and a router on the same state folder: there is one worker, and which is told."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tandem import held
+from tandem.errors import AlreadyRunning
+from tandem.paths import socket_path
+from tests.support.machine import Machine
+from tests.support.stack import Stack
+
+REHEARSED = {
+    "TANDEM_MODELS_ROUTER": "rehearsal/demo",
+    "TANDEM_MODELS_WORKER": "rehearsal/demo",
+    "TANDEM_REHEARSAL_SCRIPT": "demo",
+}
+
+
+class Service(Machine):
+    """A worker as a service manager starts it, for the state folder of a router."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.argv = ["--socket", str(socket_path(stack.state, "worker")), "--state", str(stack.state / "worker")]
+        self.argv += ["--name", "desk", "--service"]
+        self.env = dict(stack.env)
+        self.process = None
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+
+def until(holds: Callable[[], bool], what: str, wait_s: float = 30) -> None:
+    end = time.monotonic() + wait_s
+    while not holds():
+        assert time.monotonic() < end, f"{what} did not come about"
+        time.sleep(0.1)
+
+
+def worker_of(stack: Stack) -> int | None:
+    """Return the process id of the worker a router says it uses, once that answers."""
+    status = stack.call("GET", "/v1/status")[1]
+    return status["worker"]["pid"] if status["worker"]["ready"] and status["nodes"] else None
+
+
+def test_a_router_uses_the_services_worker_and_starts_its_own_where_that_is_gone(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, REHEARSED)
+    with Service(stack) as service:
+        stack.start()
+        try:
+            assert worker_of(stack) == service.pid
+            service.stop(signal.SIGTERM)
+            until(lambda: worker_of(stack) is not None, "a worker of the router's own")
+            own = worker_of(stack)
+            assert own is not None
+            service.start()  # installed while a router runs: it takes the place of the router's own
+            until(lambda: worker_of(stack) == service.pid, "the service's worker")
+            until(lambda: not Path(f"/proc/{own}").exists(), "the end of the router's own")
+        finally:
+            stack.stop()
+        assert service.process is not None
+        assert service.process.poll() is None  # it does not leave with the router
+    assert held.owner(stack.state / "worker" / held.SERVICE) == ""
+
+
+def test_a_lock_is_held_by_one_process_and_gone_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "service.lock"
+    assert held.owner(path) == ""
+    descriptor = held.hold(path)
+    assert held.owner(path) == str(os.getpid())
+    with pytest.raises(AlreadyRunning, match=str(os.getpid())):
+        held.hold(path)
+    os.close(descriptor)
+    assert held.owner(path) == ""
+    os.close(held.hold(path))

@@ -1,0 +1,205 @@
+"""Machines in a network of their own: network namespaces, cabled to a switch that is one, too. Needs root on Linux.
+
+Nothing outside them is touched: the bridge has a namespace of its own, and each end of a cable is made where it belongs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+_number = itertools.count()
+
+
+class Net:
+    """Namespaces by name, with the addresses 10.77.0.1, .2 and so on in the order of the names. Use with `with`."""
+
+    def __init__(self, *names: str) -> None:
+        mark = f"t{os.getpid()}n{next(_number)}"
+        self._switch = f"{mark}-switch"
+        self._spaces = {name: f"{mark}-{name}" for name in names}
+        self.address = {name: f"10.77.0.{number}" for number, name in enumerate(names, 1)}
+
+    def __enter__(self) -> Net:
+        try:
+            for space in (self._switch, *self._spaces.values()):
+                _ip("netns", "add", space)
+                _ip("-n", space, "link", "set", "lo", "up")
+            _ip("-n", self._switch, "link", "add", "switch", "type", "bridge")
+            _ip("-n", self._switch, "link", "set", "switch", "up")
+            for number, (name, space) in enumerate(self._spaces.items()):
+                _ip(
+                    "-n",
+                    self._switch,
+                    "link",
+                    "add",
+                    f"p{number}",
+                    "type",
+                    "veth",
+                    "peer",
+                    "name",
+                    "eth0",
+                    "netns",
+                    space,
+                )
+                _ip("-n", self._switch, "link", "set", f"p{number}", "master", "switch", "up")
+                _ip("-n", space, "addr", "add", f"{self.address[name]}/24", "dev", "eth0")
+                _ip("-n", space, "link", "set", "eth0", "up")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for space in (self._switch, *self._spaces.values()):
+            subprocess.run(["ip", "netns", "del", space], capture_output=True, check=False)
+
+    def argv(self, name: str, *program: str) -> list[str]:
+        """Return how a Python program is run on a machine."""
+        return ["ip", "netns", "exec", self._spaces[name], sys.executable, *program]
+
+    def spawn(self, name: str, *program: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
+        """Start a Python program on a machine; the caller ends it."""
+        return subprocess.Popen(
+            self.argv(name, *program), env=dict(env), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, name: str, *program: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run a Python program on a machine to its end."""
+        argv = self.argv(name, *program)
+        return subprocess.run(argv, env=dict(env), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    def play(self, name: str, part: str, *arguments: str, env: Mapping[str, str]) -> Any:
+        """Run one of the parts below on a machine, and return what it found."""
+        done = self.run(name, "-m", "tests.support.namespaces", part, *arguments, env=env)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+def _ip(*arguments: str) -> None:
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
+
+
+# --- parts that are played inside ----------------------------------------------------------------------------------
+
+
+def scan(host: str, last: str) -> list[int]:
+    """Return the ports up to `last` that something listens on."""
+    found = list[int]()
+    for port in range(1, int(last) + 1):
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex((host, port)) == 0:
+                found.append(port)
+    return found
+
+
+def plain(host: str, port: str, words: str) -> str:
+    """Return what is answered to words in plain text."""
+    with socket.create_connection((host, int(port)), 5) as wire:
+        wire.sendall(words.encode())
+        wire.settimeout(3)
+        try:
+            return wire.recv(4096).decode("latin-1")
+        except (ConnectionResetError, TimeoutError):
+            return ""
+
+
+def look(host: str, port: str, state: str, node: str) -> str:
+    """Return what a probe with the identity in `state` finds."""
+    from tandem import identity, probe
+    from tandem.endpoints import Endpoint
+
+    return probe.look(identity.load(Path(state)), identity.NodeId(node), Endpoint(host, int(port))).kind
+
+
+def lure(host: str, port: str, node: str) -> None:
+    """Announce that a code is shown here, and write a line for each connection that comes; until killed."""
+    import asyncio
+
+    from tandem.endpoints import Endpoint
+    from tandem.finding import announced
+    from tandem.identity import NodeId
+
+    async def stay() -> None:
+        def came(reader: object, writer: asyncio.StreamWriter) -> None:
+            print(json.dumps("came"), flush=True)
+            writer.close()
+
+        at = Endpoint(host, int(port))
+        async with (
+            await asyncio.start_server(came, at.host, at.port),
+            announced(NodeId(node), "\x1b[2Jmini", [at]),
+        ):
+            await asyncio.sleep(3)  # it takes 1.6 s to be announced
+            print(json.dumps("ready"), flush=True)
+            await asyncio.Event().wait()
+
+    asyncio.run(stay())
+
+
+def call(state: str, words: str) -> list[str]:
+    """Have the paired worker's model say something to `words`; returns the reply, or the error's kind and message."""
+    import asyncio
+
+    from router.dispatcher import Dispatcher
+    from router.paired import Links
+    from tandem.errors import TandemError
+    from tandem.types import Message
+    from tests.support.machine import question
+
+    async def ask() -> list[str]:
+        made = Dispatcher([], git_dir_of=lambda repo_id: Path("/nowhere"))
+        links = Links(Path(state), made.use)
+        running = asyncio.create_task(links.run())
+        try:
+            while not made.nodes:  # noqa: ASYNC110 - another task is looked at
+                await asyncio.sleep(0.02)
+            asked = question("canary", messages=(Message(role="user", content=words),))
+            return ["said", (await made.complete(asked, lambda chunk: None)).text, made.nodes[0].address]
+        except TandemError as error:
+            return [type(error).__name__, error.message]
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    return asyncio.run(ask())
+
+
+def listen(port: str) -> str:
+    """Take one connection and return what came."""
+    with socket.create_server(("0.0.0.0", int(port))) as server:
+        print(json.dumps("ready"), flush=True)
+        wire, _ = server.accept()
+        with wire:
+            return wire.recv(4096).decode()
+
+
+def capture(file: str) -> None:
+    """Write every frame of the cable to a file, until ended."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as wire, Path(file).open("wb") as out:
+        wire.bind(("eth0", 0))
+        print(json.dumps("ready"), flush=True)
+        while True:
+            out.write(wire.recv(1 << 17))
+            out.flush()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Play a part, and print what it found."""
+    parts = {part.__name__: part for part in (scan, plain, look, lure, call, listen, capture)}
+    found: Any = parts[arguments[0]](*arguments[1:])
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
