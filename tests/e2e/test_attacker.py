@@ -15,11 +15,9 @@ import pytest
 
 from tandem import identity
 from tandem.peers import Peers
-from tests.support.namespaces import ROOT, Net
+from tests.support.namespaces import ROOT, Net, needs_namespaces
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="needs root and Linux: network namespaces"
-)
+pytestmark = needs_namespaces
 CANARY = "canary-7d2f9c-of-the-prompt"
 SECRET = "canary-51ab07-of-the-reply"
 CONTROL = "canary-c3e4f0-in-plain-text"

@@ -13,11 +13,9 @@ import pytest
 
 from tandem.peers import Peers
 from tests.e2e.test_attacker import Town
-from tests.support.namespaces import Net
+from tests.support.namespaces import Net, needs_namespaces
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="needs root and Linux: network namespaces"
-)
+pytestmark = needs_namespaces
 
 
 @pytest.fixture
