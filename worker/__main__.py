@@ -32,8 +32,11 @@ from tandem.telemetry import start_logging
 from worker.fence import Fence
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from grpc import aio
 
+    from tandem.endpoints import Endpoint
     from worker.servicer import Offer, Servicer
 
 log = logging.getLogger(__name__)
@@ -121,7 +124,7 @@ async def serve(config: Config, places: Places, name: str, *, lifeline: bool, se
     await server.start()
     failpoint("worker.ready")
     print(json.dumps({"ready": True, "socket": str(socket_file), "name": name}), flush=True)
-    paired = asyncio.create_task(_paired_port(config, places.home, servicer))
+    paired = asyncio.create_task(_paired_port(config, places.home, name, servicer))
     beating = asyncio.create_task(_beat(fence, leave, aloud=lifeline)) if lifeline or service else None
     try:
         await leave.wait()
@@ -137,12 +140,19 @@ async def serve(config: Config, places: Places, name: str, *, lifeline: bool, se
         socket_file.unlink(missing_ok=True)
 
 
-async def _paired_port(config: Config, home: Path, servicer: Servicer) -> None:
+async def _paired_port(config: Config, home: Path, name: str, servicer: Servicer) -> None:
     """Keep the port for paired routers; whatever goes wrong with it, the worker's own socket still answers."""
     from tandem import identity
     from tandem.peers import Peers
     from tandem.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
+    from worker.announcing import Announcer, places_of
     from worker.paired import FOLLOW_S, PairedPort
+
+    announcer = Announcer(lambda: identity.load(home).id, name, wanted=config.worker.announce)
+
+    async def moved(listening: Sequence[Endpoint]) -> None:
+        servicer.places = await asyncio.to_thread(places_of, listening, config.link.media)
+        await announcer.at(listening)
 
     port = PairedPort(
         lambda: identity.load(home),
@@ -150,16 +160,20 @@ async def _paired_port(config: Config, home: Path, servicer: Servicer) -> None:
         config.worker.listen,
         lambda server: add_WorkerServiceServicer_to_server(servicer, server),
         servicer.stop_work,
+        moved,
     )
     said = ""
-    while True:
-        try:
-            await port.run()
-        except (TandemError, OSError) as error:
-            if str(error) != said:
-                log.error("the port for paired routers failed", extra={"why": str(error)})
-            said = str(error)
-        await asyncio.sleep(FOLLOW_S)
+    try:
+        while True:
+            try:
+                await port.run()
+            except (TandemError, OSError) as error:
+                if str(error) != said:
+                    log.error("the port for paired routers failed", extra={"why": str(error)})
+                said = str(error)
+            await asyncio.sleep(FOLLOW_S)
+    finally:
+        await announcer.at(())
 
 
 async def _beat(fence: Fence, leave: asyncio.Event, *, aloud: bool) -> None:

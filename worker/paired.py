@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
 from grpc import aio
@@ -38,12 +38,15 @@ class PairedPort:
         listen: Sequence[str],
         add_services: Callable[[aio.Server], None],
         stop_work: Callable[[NodeId], None],
+        moved: Callable[[Sequence[Endpoint]], Awaitable[None]],
     ) -> None:
         self._identity = identity  # made only where it is needed
         self._peers = peers
         self._listen = tuple(listen)
         self._add_services = add_services
         self._gate = Gate(peers, stop_work)
+        self._moved = moved  # told where it listens, each time that changed
+        self._last_told: tuple[Endpoint, ...] = ()
         self._trusted = frozenset[NodeId]()
         self._stopping = set[asyncio.Task[None]]()
         self._servers: dict[Endpoint, aio.Server] = {}
@@ -79,6 +82,9 @@ class PairedPort:
         for at in wanted:
             if at not in self._servers:
                 await self._open(at)
+        if self.listening != self._last_told:
+            self._last_told = self.listening
+            await self._moved(self.listening)
 
     async def _open(self, at: Endpoint) -> None:
         server = aio.server(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 PROGRESS_MAX = 256  # progress lines kept per piece of work
 GATHER_S = 0.02  # how long the pieces of a reply are gathered into one message; a person sees no difference
+MEASURE_MAX = 16 << 20  # bytes of one measurement: a second over a slow network
+_NOTHING = os.urandom(wire.DATA_BYTES)
 _SLACK_S = 30.0  # what a check may need beyond its command: the tree, the report
 
 
@@ -75,6 +78,8 @@ class Servicer(WorkerServiceServicer):
         self._checks: Generations[pb.CheckResponse] = Generations()
         self._prepares: Generations[pb.PrepareResponse] = Generations()
         self._packing: dict[Path, asyncio.Task[bool]] = {}
+        self.places: tuple[types.Place, ...] = ()
+        """Where this node listens for paired routers now."""
 
     async def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.DescribeResponse:
         """Exchange versions and say what is on offer."""
@@ -97,6 +102,7 @@ class Servicer(WorkerServiceServicer):
                 calls=self._offer.calls.load(),
                 checks=self._offer.check_places.load(),
                 free_bytes=await asyncio.to_thread(freememory.free_bytes),
+                places=self.places,
             )
         )
 
@@ -241,6 +247,16 @@ class Servicer(WorkerServiceServicer):
             failpoint("worker.collected")
             return wire.freed_out(freed)
         raise AssertionError("aborting raises")
+
+    async def Measure(self, request: pb.MeasureRequest, context: Any) -> AsyncIterator[pb.MeasureResponse]:
+        """Send bytes that mean nothing and cannot be pressed together."""
+        async with self._answering(context):
+            if not 0 <= request.bytes <= MEASURE_MAX:
+                raise errors.BadInput(f"{request.bytes} bytes were asked for, and 0 to {MEASURE_MAX} are sent")
+            left = request.bytes
+            while left > 0:
+                yield pb.MeasureResponse(data=_NOTHING[:left])
+                left -= len(_NOTHING)
 
     def stop_work(self, node: NodeId) -> None:
         """Stop what a paired router began here, whether or not anybody listens."""

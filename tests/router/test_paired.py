@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -448,7 +448,12 @@ def test_a_worker_that_is_told_no_address_listens_only_while_a_router_is_paired(
 
     async def scenario() -> None:
         me = identity.load(tmp_path / "mini")
-        port = PairedPort(lambda: me, Peers(tmp_path / "mini"), (), lambda server: None, lambda node: None)
+        told = list[list[str]]()
+
+        async def moved(listening: Sequence[Endpoint]) -> None:
+            told.append([at.host for at in listening])
+
+        port = PairedPort(lambda: me, Peers(tmp_path / "mini"), (), lambda server: None, lambda node: None, moved)
         await port.follow()
         assert port.listening == ()
         known_at(tmp_path / "mini", identity.load(tmp_path / "other"), "other", "worker")
@@ -457,9 +462,11 @@ def test_a_worker_that_is_told_no_address_listens_only_while_a_router_is_paired(
         book = known_at(tmp_path / "mini", identity.load(tmp_path / "book"), "book", "router")
         await port.follow()
         assert "127.0.0.1" in [at.host for at in port.listening]
+        await port.follow()
         Peers(tmp_path / "mini").remove(book.id)
         await port.follow()
         assert port.listening == ()
+        assert [("127.0.0.1" in hosts) for hosts in told] == [True, False]  # once each, and nothing before
 
     asyncio.run(scenario())
 

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,13 @@ class Place:
         self.me = identity.load(self.home)
         self.at = Endpoint("127.0.0.1", free_port())
         self.stopped: list[str] = []
-        self.port = PairedPort(lambda: self.me, Peers(self.home), (str(self.at),), _add_echo, self.stopped.append)
+        self.told: list[tuple[Endpoint, ...]] = []
+        self.port = PairedPort(
+            lambda: self.me, Peers(self.home), (str(self.at),), _add_echo, self.stopped.append, self._moved
+        )
+
+    async def _moved(self, listening: Sequence[Endpoint]) -> None:
+        self.told.append(tuple(listening))
 
     def router(self, folder: Path) -> Identity:
         """Pair with a router."""
