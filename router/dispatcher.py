@@ -205,7 +205,12 @@ class Dispatcher:
                 return
             try:
                 await gittunnel.push(
-                    self._git_dir_of(repo_id), commit, repo_id, node.stub, node=f"worker {node.name}", timeout_s=left_s
+                    self._git_dir_of(repo_id),
+                    commit,
+                    repo_id,
+                    node.git_stub,
+                    node=f"worker {node.name}",
+                    timeout_s=left_s,
                 )
             except TandemError as error:
                 if node.gone:

@@ -33,8 +33,8 @@ from tests.support.wheels import wheel
 pytestmark = needs_namespaces
 NOTICED_S = 10.0  # the longest that a cut cable may be taken for a whole one
 TOKENS_S = "400"  # so that a plan takes two seconds
-BLOB_BYTES = 768 << 10  # of a file that takes long to send over a slow cable
-SLOW_BYTES_S = 60e3
+BLOB_BYTES = 1536 << 10  # of a file that takes long to send over a slow cable
+SLOW_BYTES_S = 150e3
 
 
 class Mini(Stack):
