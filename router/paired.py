@@ -60,6 +60,7 @@ class PairedNode(Node):
         self.trouble = "it was not looked at yet"
         self._away: TandemError | None = None
         self._failed_s: float = -math.inf
+        self.away_since_s: float | None = None  # wall time, for eyes
         self._looking = asyncio.Lock()
         self._left = list[Channels]()  # connections that were moved away from, the oldest first
         self._leaving = set[asyncio.Task[None]]()
@@ -112,10 +113,11 @@ class PairedNode(Node):
                     log.warning("paired worker away", extra={"node": self.name, "why": error.message})
                 self.trouble, self._away = error.message, error
                 self._failed_s = time.monotonic()
+                self.away_since_s = self.away_since_s or time.time()
                 raise
             if self.trouble:
                 log.info("paired worker reached", extra={"node": self.name, "address": self.address})
-            self.trouble, self._away = "", None
+            self.trouble, self._away, self.away_since_s = "", None, None
             return info
 
     @property
@@ -334,6 +336,7 @@ class Links:
             "addresses": list(peer.addresses),
             "address": node.address if node and not node.trouble else None,
             "trouble": (node.trouble if node else self._trouble) or None,
+            "away_since_s": node.away_since_s if node else None,
             "version": info.version if info else None,
             "models": [model.name for model in info.models] if info else [],
             "why": node.why if node and not node.trouble else "",

@@ -149,6 +149,7 @@ class Servicer(WorkerServiceServicer):
     async def Check(self, request: pb.CheckRequest, context: Any) -> AsyncIterator[pb.CheckResponse]:
         """Run tests, or join the run that does."""
         async with self._answering(context):
+            self._must_run_tests()
             asked = wire.check_in(request)
             callers.must_be_sandboxed(unsandboxed=asked.unsandboxed)
             asked = replace(asked, repo_id=callers.repository(asked.repo_id))
@@ -174,6 +175,7 @@ class Servicer(WorkerServiceServicer):
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> AsyncIterator[pb.PrepareResponse]:
         """Build an environment, or join the build."""
         async with self._answering(context):
+            self._must_run_tests()
             asked = wire.prepare_in(request)
             asked = replace(asked, repo_id=callers.repository(asked.repo_id))
 
@@ -192,6 +194,15 @@ class Servicer(WorkerServiceServicer):
             started = self._prepares.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
             async for response in started:
                 yield response
+
+    def _must_run_tests(self) -> None:
+        """Refuse where nothing of a task's is run.
+
+        Raises:
+            Unavailable: So it is here; a router that has read this node's load asks another one.
+        """
+        if not self._offer.check_places.load().places:
+            raise errors.Unavailable(f"the worker {self._offer.node.name!r} runs no tests (worker.checks = 0)")
 
     async def Git(self, request_iterator: AsyncIterator[pb.GitRequest], context: Any) -> AsyncIterator[pb.GitResponse]:
         """Carry Git's pack protocol."""

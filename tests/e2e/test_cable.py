@@ -100,7 +100,8 @@ class Town:
     def peer(self) -> dict[str, Any]:
         """Return what the router says of the worker."""
         s = self.book.call("GET", "/v1/status")
-        if "peers" not in s[1]: print("STATUS", s)
+        if "peers" not in s[1]:
+            print("STATUS", s)
         (told,) = s[1]["peers"]
         return told
 
@@ -191,8 +192,11 @@ def town(whole_town: Town) -> Iterator[Town]:
 
 
 T0 = time.monotonic()
+
+
 def say(*a):
-    print(f"{time.monotonic()-T0:7.2f}", *a, flush=True)
+    print(f"{time.monotonic() - T0:7.2f}", *a, flush=True)
+
 
 def test_cut(town: Town, tmp_path: Path) -> None:
     say("begin")
@@ -207,22 +211,25 @@ def test_cut(town: Town, tmp_path: Path) -> None:
     say("syncing")
     runs["call"] = town.run(repos["call"])
     for kind, data in town.book.events(runs["call"], follow=True):
-        if kind == "call.tokens" and data["persona"] == "planner" and data["tokens"] > 100: break
+        if kind == "call.tokens" and data["persona"] == "planner" and data["tokens"] > 100:
+            break
     say("calling", data, [town.details(r)["step"] if "step" in town.details(r) else "" for r in runs.values()])
-    say(town.one.counts("up").passed_bytes-sent)
+    say(town.one.counts("up").passed_bytes - sent)
     town.one.cut()
     at = time.time()
-    until(lambda: town.peer()["trouble"]); say("trouble", town.peer()["trouble"])
-    until(lambda: len(holds(town.book))==3)
+    until(lambda: town.peer()["trouble"])
+    say("trouble", town.peer()["trouble"])
+    until(lambda: len(holds(town.book)) == 3)
     say("held", holds(town.book))
     print(town.book.cli("status").stdout)
     print(town.book.cli("show", runs["call"]).stdout[:600])
     print(town.book.cli("nodes").stdout)
     for e in logged(town.book, "router")[-20:]:
-        print(datetime.fromisoformat(e["at"]).timestamp()-at, e)
+        print(datetime.fromisoformat(e["at"]).timestamp() - at, e)
     town.one.heal()
     say("healed")
     for n in runs:
-        town.merged((runs[n], repos[n])); say("merged", n)
+        town.merged((runs[n], repos[n]))
+        say("merged", n)
     for e in logged(town.book, "router")[-20:]:
-        print(datetime.fromisoformat(e["at"]).timestamp()-at, e)
+        print(datetime.fromisoformat(e["at"]).timestamp() - at, e)

@@ -206,7 +206,9 @@ class Carrier:
                 setattr(lane, key, value)
 
     def _say(self) -> None:
-        counts = {way: {key: getattr(lane.counts, key) for key in Counts.__slots__} for way, lane in self._lanes.items()}
+        counts = {
+            way: {key: getattr(lane.counts, key) for key in Counts.__slots__} for way, lane in self._lanes.items()
+        }
         print(json.dumps(counts), flush=True)
 
 
