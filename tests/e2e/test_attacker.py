@@ -6,7 +6,6 @@ Needs root and Linux's network namespaces. As root it fails where they cannot be
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -2,7 +2,8 @@
 
 Whatever it does, a run ends, once, with the tree that the same task leads to on one machine.
 
-Needs root and Linux's network namespaces and TAP devices. As root it fails where they cannot be had; it never passes unseen.
+Needs root and Linux's network namespaces and TAP devices. As root it fails where they cannot be had, and never passes
+unseen.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,18 +22,20 @@ import pytest
 import yaml
 
 from tandem.paths import socket_path
+from tandem.types import ENDED
 from tests.faults import scene
 from tests.faults.matrix import Reached
 from tests.faults.wires import holds, logged, until
-from tests.support.cable import Cable
+from tests.support.cable import WAYS, Cable
 from tests.support.namespaces import Net, needs_namespaces
 from tests.support.stack import TASK, Stack, git, rehearsal
 from tests.support.wheels import wheel
+from worker.sandbox import processes
 
 pytestmark = needs_namespaces
 NOTICED_S = 10.0  # the longest that a cut cable may be taken for a whole one
 TOKENS_S = "400"  # so that a plan takes two seconds
-BLOB_BYTES = 1536 << 10  # of a file that takes long to send over a slow cable
+BLOB_BYTES = 1024 << 10  # of a file that takes long to send over a slow cable
 SLOW_BYTES_S = 150e3
 
 
@@ -66,7 +68,7 @@ class Town:
         models = rehearsal(script)
         self.tree = undisturbed(folder, self._ground, models)
         del models["TANDEM_REHEARSAL_SCRIPT"]
-        more = {"TANDEM_PREPARE_NETWORK": "allow", "TANDEM_ROUTER_ACTIVE_RUNS": "4"}
+        more = {"TANDEM_PREPARE_NETWORK": "allow", "TANDEM_ROUTER_ACTIVE_RUNS": "4", "TANDEM_WORKER_CHECKS": "0"}
         self.book = Stack(folder / "book", {**models, **more}, net.inside("book"))
         played = {"TANDEM_REHEARSAL_SCRIPT": str(script), "TANDEM_REHEARSAL_TOKENS_S": TOKENS_S}
         places = {"TANDEM_WORKER_CALLS": "4", "TANDEM_WORKER_CHECKS": "4", "TANDEM_WORKER_SHARE_REGISTRIES": "1"}
@@ -99,11 +101,25 @@ class Town:
 
     def peer(self) -> dict[str, Any]:
         """Return what the router says of the worker."""
-        s = self.book.call("GET", "/v1/status")
-        if "peers" not in s[1]:
-            print("STATUS", s)
-        (told,) = s[1]["peers"]
+        (told,) = self.book.call("GET", "/v1/status")[1]["peers"]
         return told
+
+    def door(self, cable: Cable) -> str:
+        """Return the address of the worker at the end of a cable."""
+        return f"{cable.at['mini']}:7432"
+
+    def used(self) -> Cable:
+        return self.one if self.peer()["address"] == self.door(self.one) else self.two
+
+    def other(self) -> Cable:
+        return self.two if self.used() is self.one else self.one
+
+    def told(self, run: str, persona: str) -> None:
+        """Wait until a persona's reply is under way."""
+        for kind, data in self.book.events(run, follow=True):
+            if kind == "call.tokens" and data["persona"] == persona and data["tokens"] > 50:
+                return
+        raise AssertionError(f"{persona} said nothing in {run}")
 
     def held_tests(self) -> list[Path]:
         """Return the trees on the far side whose tests wait."""
@@ -113,15 +129,32 @@ class Town:
         for tree in self.held_tests():
             (tree / "go").touch()
 
-    def merged(self, *runs: tuple[str, Path]) -> None:
-        """Let held tests go on until all runs have ended, each once and well."""
-        for run, repo in runs:
-            scene.came_to(self.book, run, "merged", held_on=self.mini)
-            scene.merged_once(self.book, run, repo, self.tree)
-            assert {check["sandbox"] for check in self.details(run)["checks"]} != {""}
+    def sending(self) -> list[str]:
+        """Return what Git does on the far side."""
+        commands = [Path(f"/proc/{one.pid}/cmdline") for one in scene.below(self.mini.worker.pid)]
+        texts = [file.read_text() for file in commands if file.exists()]
+        return [text for text in texts if "receive-pack" in text or "index-pack" in text]
+
+    def unfinished_pushes(self) -> int:
+        return self.passed("worker.git") - self.passed("worker.received")
+
+    def tally(self) -> tuple[int, int]:
+        """Return how often the model was asked and tests were run on the far side."""
+        return self.passed("worker.call"), self.passed("worker.checked")
 
     def passed(self, point: str) -> int:
         return scene.passed(self.mini, point)
+
+    def merged(self, run: str, repo: Path) -> None:
+        """Let held tests go on until a run has ended, once and well."""
+        scene.came_to(self.book, run, "merged", held_on=self.mini)
+        scene.merged_once(self.book, run, repo, self.tree)
+
+    def leave_nothing(self) -> None:
+        """Cancel what a test that failed has left."""
+        for run in self.book.call("GET", "/v1/runs")[1]["runs"]:
+            if run["state"] not in ENDED:
+                self.book.call("POST", f"/v1/runs/{run['run']}/cancel")
 
 
 def ground(folder: Path) -> Path:
@@ -173,6 +206,10 @@ def built(folder: Path) -> Generator[Town]:
         town.pair()
         town.book.start()
         until(lambda: town.peer()["address"])
+        repo = town.repository(folder / "first")
+        town.first = town.run(repo)
+        town.merged(town.first, repo)
+        town.usual = town.tally()
         yield town
 
 
@@ -186,50 +223,171 @@ def whole_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 def town(whole_town: Town) -> Iterator[Town]:
     """Give a test the town with one cable that is whole, and the other cut."""
     whole_town.one.heal()
+    whole_town.two.heal()
     whole_town.two.cut()
-    until(lambda: whole_town.peer()["address"] == f"{whole_town.one.at['mini']}:7432")
+    until(lambda: whole_town.peer()["address"] == whole_town.door(whole_town.one))
     yield whole_town
+    whole_town.leave_nothing()
 
 
-T0 = time.monotonic()
+class Struck:
+    """Three runs: one whose tests wait, one that sends its commit, and one whose reply comes. Then the cable breaks."""
+
+    def __init__(self, town: Town, folder: Path) -> None:
+        self._town = town
+        self.repos = {name: town.repository(folder / name) for name in ("tests", "sync", "call")}
+        self.runs = dict[str, str]()
+        self._before = town.tally()
+        self._opened = town.unfinished_pushes()
+
+    def under_way(self) -> None:
+        """Begin the runs, and return once each is where it is to be."""
+        town, used = self._town, self._town.used()
+        self.runs["tests"] = town.run(self.repos["tests"])
+        until(town.held_tests, why=town.book.log)
+        for cable in (town.one, town.two):
+            cable.spoil(bytes_per_s=SLOW_BYTES_S)
+        sent = used.counts("up").passed_bytes
+        self.runs["sync"] = town.run(self.repos["sync"])
+        until(lambda: used.counts("up").passed_bytes > sent + BLOB_BYTES // 8, why=town.book.log)
+        self.runs["call"] = town.run(self.repos["call"])
+        town.told(self.runs["call"], "planner")
+        assert used.counts("up").passed_bytes < sent + BLOB_BYTES
+
+    def at(self) -> None:
+        """See that the cable broke where it was to."""
+        town = self._town
+        assert town.unfinished_pushes() == self._opened + 1, "in the middle of a push"
+        assert [tree for tree in town.held_tests() if not (tree / "go").exists()], "in the middle of tests"
+        assert "planner" not in [call["persona"] for call in town.details(self.runs["call"])["calls"]], "of a reply"
+
+    def merged(self) -> None:
+        """Bring all three to their end: as if nothing had happened, and no work was done twice."""
+        for name, run in self.runs.items():
+            self._town.merged(run, self.repos[name])
+        asked, tested = (now - before for now, before in zip(self._town.tally(), self._before, strict=True))
+        assert (asked, tested) == tuple(3 * usual for usual in self._town.usual)
 
 
-def say(*a):
-    print(f"{time.monotonic() - T0:7.2f}", *a, flush=True)
+def test_a_run_is_carried_out_over_the_cable_on_the_far_side(town: Town) -> None:
+    placed = town.book.call("GET", f"/v1/runs/{town.first}/placements")[1]["placements"]
+    assert {(row["kind"], row["node"]) for row in placed} == {(kind, "mini") for kind in ("call", "prepare", "check")}
+    assert len(list((town.mini.state / "worker" / "environments").iterdir())) == 1
+    assert len(list((town.mini.state / "worker" / "git").glob("*.git"))) == 1
+    assert not list((town.book.state / "worker").glob("environments/*"))
+    assert not list((town.book.state / "worker").glob("git/*"))
 
 
-def test_cut(town: Town, tmp_path: Path) -> None:
-    say("begin")
-    repos = {name: town.repository(tmp_path / name) for name in ("check", "sync", "call")}
-    runs = {"check": town.run(repos["check"])}
-    until(town.held_tests)
-    say("held")
-    town.one.spoil(bytes_per_s=SLOW_BYTES_S)
-    sent = town.one.counts("up").passed_bytes
-    runs["sync"] = town.run(repos["sync"])
-    until(lambda: town.one.counts("up").passed_bytes > sent + BLOB_BYTES // 8)
-    say("syncing")
-    runs["call"] = town.run(repos["call"])
-    for kind, data in town.book.events(runs["call"], follow=True):
-        if kind == "call.tokens" and data["persona"] == "planner" and data["tokens"] > 100:
-            break
-    say("calling", data, [town.details(r)["step"] if "step" in town.details(r) else "" for r in runs.values()])
-    say(town.one.counts("up").passed_bytes - sent)
-    town.one.cut()
-    at = time.time()
-    until(lambda: town.peer()["trouble"])
-    say("trouble", town.peer()["trouble"])
-    until(lambda: len(holds(town.book)) == 3)
-    say("held", holds(town.book))
-    print(town.book.cli("status").stdout)
-    print(town.book.cli("show", runs["call"]).stdout[:600])
-    print(town.book.cli("nodes").stdout)
-    for e in logged(town.book, "router")[-20:]:
-        print(datetime.fromisoformat(e["at"]).timestamp() - at, e)
+@pytest.mark.row(7, 8)
+@pytest.mark.parametrize("how", ["cut", "black hole"])
+def test_a_cable_that_is_lost_in_a_call_in_tests_and_in_a_push_and_comes_back_costs_nothing(
+    town: Town, tmp_path: Path, reached: Reached, how: str
+) -> None:
+    struck = Struck(town, tmp_path)
+    struck.under_way()
+    if how == "cut":
+        town.one.cut()
+    else:
+        town.one.black_hole()
+    lost_s = time.time()
+    struck.at()
+    until(lambda: {held["run"] for held in holds(town.book)} == set(struck.runs.values()), why=town.book.log)
+    noticed_s = time.time() - lost_s
+    print(how, "noticed after", noticed_s, "away since", town.peer()["away_since_s"] - lost_s)
+    assert noticed_s < NOTICED_S
+    struck.at()
+    shown = town.book.cli("show", struck.runs["call"]).stdout
+    assert "waiting for the worker, since" in shown
+    assert "no answer from mini" in shown
+    assert "paired worker mini: cannot be used for" in town.book.cli("status").stdout
+    town.let_go()  # the tests end, and there is nobody to tell
+    until(lambda: not town.sending(), why=town.mini.log)
+    reached.add(how, 3)
     town.one.heal()
-    say("healed")
-    for n in runs:
-        town.merged((runs[n], repos[n]))
-        say("merged", n)
-    for e in logged(town.book, "router")[-20:]:
-        print(datetime.fromisoformat(e["at"]).timestamp() - at, e)
+    struck.merged()
+
+
+@pytest.mark.row(15)
+def test_where_a_second_cable_leads_there_the_first_is_not_missed(town: Town, tmp_path: Path, reached: Reached) -> None:
+    town.two.heal()
+    until(lambda: all(route["trouble"] is None for route in town.peer()["routes"]), why=town.book.log)
+    struck = Struck(town, tmp_path)
+    struck.under_way()
+    lost, other = town.used(), town.other()
+    lost.cut()
+    lost_s = time.time()
+    struck.at()
+    other.heal()
+    until(lambda: town.peer()["address"] == town.door(other))
+    print("moved after", time.time() - lost_s)
+    assert time.time() - lost_s < NOTICED_S
+    reached.add("cut for good", 3)
+    struck.merged()
+    assert not lost.whole
+    for name, run in struck.runs.items():
+        placed = town.book.call("GET", f"/v1/runs/{run}/placements")[1]["placements"]
+        assert {row["from"] for row in placed} == {""}, name
+
+
+@pytest.mark.row(9)
+def test_a_run_over_a_cable_that_flaps_ends_once(town: Town, tmp_path: Path, reached: Reached) -> None:
+    dice, flaps = random.Random(9), 0
+    repo = town.repository(tmp_path / "repo")
+    run = town.run(repo)
+    end = time.monotonic() + 90
+    while town.details(run)["state"] == "running" or flaps < 4:
+        assert time.monotonic() < end, town.book.log()
+        town.one.cut() if dice.random() < 0.5 else town.one.black_hole()
+        flaps += 1
+        time.sleep(dice.uniform(0.5, 1.5))
+        town.one.heal()
+        town.let_go()
+        time.sleep(dice.uniform(0.5, 1.5))
+    print("flapped", flaps)
+    reached.add("flapped", flaps)
+    town.merged(run, repo)
+
+
+@pytest.mark.row(10)
+def test_a_run_over_a_slow_cable_that_loses_frames_ends_once(town: Town, tmp_path: Path, reached: Reached) -> None:
+    before = sum(town.one.counts(way).lost for way in WAYS)
+    town.one.spoil(delay_s=0.03, loss=0.03, bytes_per_s=20e6 / 8)
+    repo = town.repository(tmp_path / "repo")
+    town.merged(town.run(repo), repo)
+    lost = sum(town.one.counts(way).lost for way in WAYS) - before
+    print("lost", lost)
+    reached.add("frames lost", lost)
+
+
+def test_a_run_that_is_cancelled_leaves_nothing_running_on_the_far_side(town: Town, tmp_path: Path) -> None:
+    repo = town.repository(tmp_path / "repo")
+    run = town.run(repo)
+    until(town.held_tests, why=town.book.log)
+    testing = scene.below(town.mini.worker.pid)[1:]
+    assert testing
+    assert town.book.cli("cancel", run).returncode == 0
+    began_s = time.time()
+    scene.gone(testing)
+    print("gone after", time.time() - began_s)
+    assert town.book.call("POST", f"/v1/runs/{run}/resume")[0] == 200
+    town.merged(run, repo)
+
+
+def test_a_run_that_is_cancelled_while_the_cable_is_cut_is_stopped_on_the_far_side_once_it_is_back(
+    town: Town, tmp_path: Path
+) -> None:
+    repo = town.repository(tmp_path / "repo")
+    run = town.run(repo)
+    until(town.held_tests, why=town.book.log)
+    testing = scene.below(town.mini.worker.pid)[1:]
+    town.one.cut()
+    assert town.book.cli("cancel", run).returncode == 0
+    until(lambda: town.peer()["trouble"])
+    until(lambda: any(line["event"] == "x" for line in logged(town.mini, "worker")) or time.sleep(9) is None)
+    assert processes.alive(testing) == testing
+    town.one.heal()
+    began_s = time.time()
+    until(lambda: not processes.alive(testing), 40)
+    print("gone after", time.time() - began_s)
+    assert town.book.call("POST", f"/v1/runs/{run}/resume")[0] == 200
+    town.merged(run, repo)

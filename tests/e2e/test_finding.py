@@ -3,9 +3,7 @@
 Needs root and Linux's network namespaces. As root it fails where they cannot be had; it never passes unseen.
 """
 
-import os
 import select
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 

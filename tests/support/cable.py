@@ -23,11 +23,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.support.namespaces import ROOT, Net, ip
+from tests.support.namespaces import ROOT, Net
 
 Direction = Literal["up", "down"]
 WAYS: tuple[Direction, Direction] = ("up", "down")
-QUEUE_S = 0.1  # of frames that wait at a slow cable; one more is dropped, as a switch does
+QUEUE_S = 0.2  # of frames that wait at a slow cable; one more is dropped, as a switch does
 _FRAME_BYTES_MAX = 1 << 16
 _BURST = 64  # frames that are read before the clock is looked at
 _TUNSETIFF, _TUNSETCARRIER = 0x400454CA, 0x400454E2
@@ -42,6 +42,7 @@ class Cable:
 
     def __init__(self, net: Net, left: str, right: str, number: int, seed: int = 0) -> None:
         self._net, self._ends, self._number, self._seed = net, (left, right), number, seed
+        self.whole = True  # it has its carrier
         self.at = {left: f"10.77.{number}.1", right: f"10.77.{number}.2"}
 
     def __enter__(self) -> Cable:
@@ -66,6 +67,7 @@ class Cable:
     def cut(self) -> None:
         """Take the carrier away at both ends, as a plug that is pulled does; what is under way is lost."""
         self._tell(carrier=False)
+        self.whole = False
 
     def black_hole(self, way: Direction | None = None) -> None:
         """Swallow every frame, in one direction or in both; both ends have their carrier."""
@@ -74,12 +76,13 @@ class Cable:
     def spoil(self, *, delay_s: float = 0.0, loss: float = 0.0, bytes_per_s: float = 0.0) -> None:
         """Let each frame take `delay_s` longer, lose a share `loss` of them, and pass `bytes_per_s` each way (0: all)."""
         lane = {"delay_s": delay_s, "loss": loss, "bytes_per_s": bytes_per_s}
-        self._tell(**{one: lane for one in WAYS})
+        self._tell(**dict.fromkeys(WAYS, lane))
 
     def heal(self) -> None:
         """End all of that."""
         lane = {"black": False, "delay_s": 0.0, "loss": 0.0, "bytes_per_s": 0.0}
-        self._tell(carrier=True, **{one: lane for one in WAYS})
+        self._tell(carrier=True, **dict.fromkeys(WAYS, lane))
+        self.whole = True
 
     def counts(self, way: Direction) -> Counts:
         """Return what became of the frames of one direction so far."""
@@ -148,7 +151,7 @@ class Carrier:
 
     def __init__(self, devices: tuple[str, str], seed: int) -> None:
         self._ends = [_tap(device) for device in devices]
-        self._lanes = {way: Lane(random.Random(f"{seed}{way}")) for way in WAYS}  # noqa: S311 - a cable, no secret
+        self._lanes = {way: Lane(random.Random(f"{seed}{way}")) for way in WAYS}
         self._whole = True
         self._order = itertools.count()
         self._under_way: list[tuple[float, int, int, bytes]] = []  # due, in order, to which end, the frame
