@@ -222,6 +222,7 @@ class Runs:
         async with self._one_at_a_time(run_id):
             info = await self._engine.roster.find(run_id)
             await to_the_end(self._engine.cancel(info))
+            self._nodes.abandon(run_id)
             return summary(info)
 
     async def resume(self, run_id: RunId) -> dict[str, Json]:

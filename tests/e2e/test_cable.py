@@ -12,9 +12,8 @@ import json
 import random
 import subprocess
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,12 @@ from tests.support.cable import WAYS, Cable
 from tests.support.namespaces import Net, needs_namespaces
 from tests.support.stack import TASK, Stack, git, rehearsal
 from tests.support.wheels import wheel
+from worker.generations import DETACHED_S
 from worker.sandbox import processes
 
 pytestmark = needs_namespaces
 NOTICED_S = 10.0  # the longest that a cut cable may be taken for a whole one
+STOPPED_S = 10.0  # from hearing of a cancel to the last process of a sandbox
 TOKENS_S = "400"  # so that a plan takes two seconds
 BLOB_BYTES = 1024 << 10  # of a file that takes long to send over a slow cable
 SLOW_BYTES_S = 150e3
@@ -138,6 +139,12 @@ class Town:
     def unfinished_pushes(self) -> int:
         return self.passed("worker.git") - self.passed("worker.received")
 
+    def testing(self) -> list[processes.One]:
+        """Return the processes on the far side that run tests."""
+        found = scene.below(self.mini.worker.pid)[1:]
+        assert found
+        return found
+
     def tally(self) -> tuple[int, int]:
         """Return how often the model was asked and tests were run on the far side."""
         return self.passed("worker.call"), self.passed("worker.checked")
@@ -222,9 +229,8 @@ def whole_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 @pytest.fixture
 def town(whole_town: Town) -> Iterator[Town]:
     """Give a test the town with one cable that is whole, and the other cut."""
-    whole_town.one.heal()
-    whole_town.two.heal()
     whole_town.two.cut()
+    whole_town.one.heal()
     until(lambda: whole_town.peer()["address"] == whole_town.door(whole_town.one))
     yield whole_town
     whole_town.leave_nothing()
@@ -259,7 +265,8 @@ class Struck:
         town = self._town
         assert town.unfinished_pushes() == self._opened + 1, "in the middle of a push"
         assert [tree for tree in town.held_tests() if not (tree / "go").exists()], "in the middle of tests"
-        assert "planner" not in [call["persona"] for call in town.details(self.runs["call"])["calls"]], "of a reply"
+        steps = [call["step"] for call in town.details(self.runs["call"])["calls"]]
+        assert steps == ["assess.1"], "in the middle of a reply, the plan's"
 
     def merged(self) -> None:
         """Bring all three to their end: as if nothing had happened, and no work was done twice."""
@@ -269,6 +276,14 @@ class Struck:
         assert (asked, tested) == tuple(3 * usual for usual in self._town.usual)
 
 
+def noticed(town: Town, runs: Iterable[str], lost_s: float) -> None:
+    """See that runs say in time that they wait for the worker, and that the worker is said to be away since then."""
+    until(lambda: {held["run"] for held in holds(town.book)} == set(runs), why=town.book.log)
+    print("noticed after", time.time() - lost_s, "away since", town.peer()["away_since_s"] - lost_s)
+    assert time.time() - lost_s < NOTICED_S
+    assert lost_s < town.peer()["away_since_s"] < time.time()
+
+
 def test_a_run_is_carried_out_over_the_cable_on_the_far_side(town: Town) -> None:
     placed = town.book.call("GET", f"/v1/runs/{town.first}/placements")[1]["placements"]
     assert {(row["kind"], row["node"]) for row in placed} == {(kind, "mini") for kind in ("call", "prepare", "check")}
@@ -276,35 +291,6 @@ def test_a_run_is_carried_out_over_the_cable_on_the_far_side(town: Town) -> None
     assert len(list((town.mini.state / "worker" / "git").glob("*.git"))) == 1
     assert not list((town.book.state / "worker").glob("environments/*"))
     assert not list((town.book.state / "worker").glob("git/*"))
-
-
-@pytest.mark.row(7, 8)
-@pytest.mark.parametrize("how", ["cut", "black hole"])
-def test_a_cable_that_is_lost_in_a_call_in_tests_and_in_a_push_and_comes_back_costs_nothing(
-    town: Town, tmp_path: Path, reached: Reached, how: str
-) -> None:
-    struck = Struck(town, tmp_path)
-    struck.under_way()
-    if how == "cut":
-        town.one.cut()
-    else:
-        town.one.black_hole()
-    lost_s = time.time()
-    struck.at()
-    until(lambda: {held["run"] for held in holds(town.book)} == set(struck.runs.values()), why=town.book.log)
-    noticed_s = time.time() - lost_s
-    print(how, "noticed after", noticed_s, "away since", town.peer()["away_since_s"] - lost_s)
-    assert noticed_s < NOTICED_S
-    struck.at()
-    shown = town.book.cli("show", struck.runs["call"]).stdout
-    assert "waiting for the worker, since" in shown
-    assert "no answer from mini" in shown
-    assert "paired worker mini: cannot be used for" in town.book.cli("status").stdout
-    town.let_go()  # the tests end, and there is nobody to tell
-    until(lambda: not town.sending(), why=town.mini.log)
-    reached.add(how, 3)
-    town.one.heal()
-    struck.merged()
 
 
 @pytest.mark.row(15)
@@ -327,6 +313,32 @@ def test_where_a_second_cable_leads_there_the_first_is_not_missed(town: Town, tm
     for name, run in struck.runs.items():
         placed = town.book.call("GET", f"/v1/runs/{run}/placements")[1]["placements"]
         assert {row["from"] for row in placed} == {""}, name
+
+
+@pytest.mark.row(7, 8)
+@pytest.mark.parametrize("how", ["cut", "black hole"])
+def test_a_cable_that_is_lost_in_a_call_in_tests_and_in_a_push_and_comes_back_costs_nothing(
+    town: Town, tmp_path: Path, reached: Reached, how: str
+) -> None:
+    struck = Struck(town, tmp_path)
+    struck.under_way()
+    if how == "cut":
+        town.one.cut()
+    else:
+        town.one.black_hole()
+    lost_s = time.time()
+    struck.at()
+    noticed(town, struck.runs.values(), lost_s)
+    struck.at()
+    shown = town.book.cli("show", struck.runs["call"]).stdout
+    assert "waiting for the worker, since" in shown
+    assert "no answer from mini" in shown
+    assert "paired worker mini: cannot be used for" in town.book.cli("status").stdout
+    town.let_go()  # the tests end, and there is nobody to tell
+    until(lambda: not town.sending(), why=town.mini.log)
+    reached.add(how, 3)
+    town.one.heal()
+    struck.merged()
 
 
 @pytest.mark.row(9)
@@ -359,35 +371,60 @@ def test_a_run_over_a_slow_cable_that_loses_frames_ends_once(town: Town, tmp_pat
     reached.add("frames lost", lost)
 
 
-def test_a_run_that_is_cancelled_leaves_nothing_running_on_the_far_side(town: Town, tmp_path: Path) -> None:
-    repo = town.repository(tmp_path / "repo")
-    run = town.run(repo)
-    until(town.held_tests, why=town.book.log)
-    testing = scene.below(town.mini.worker.pid)[1:]
-    assert testing
-    assert town.book.cli("cancel", run).returncode == 0
-    began_s = time.time()
-    scene.gone(testing)
-    print("gone after", time.time() - began_s)
-    assert town.book.call("POST", f"/v1/runs/{run}/resume")[0] == 200
-    town.merged(run, repo)
-
-
-def test_a_run_that_is_cancelled_while_the_cable_is_cut_is_stopped_on_the_far_side_once_it_is_back(
+def test_a_run_that_is_cancelled_leaves_nothing_running_on_the_far_side_and_can_be_gone_on_with(
     town: Town, tmp_path: Path
 ) -> None:
     repo = town.repository(tmp_path / "repo")
     run = town.run(repo)
     until(town.held_tests, why=town.book.log)
-    testing = scene.below(town.mini.worker.pid)[1:]
-    town.one.cut()
+    testing = town.testing()
     assert town.book.cli("cancel", run).returncode == 0
-    until(lambda: town.peer()["trouble"])
-    until(lambda: any(line["event"] == "x" for line in logged(town.mini, "worker")) or time.sleep(9) is None)
+    cancelled_s = time.monotonic()
+    town.book.call("POST", f"/v1/runs/{run}/resume")  # whoever was too quick is not told that it was cancelled
+    until(lambda: not processes.alive(testing), STOPPED_S)
+    print("gone after", time.monotonic() - cancelled_s)
+    town.merged(run, repo)
+
+
+@pytest.mark.row(8)
+def test_a_run_cancelled_in_a_black_hole_is_stopped_on_the_far_side_after_it_and_another_goes_on(
+    town: Town, tmp_path: Path, reached: Reached
+) -> None:
+    repos = [town.repository(tmp_path / name) for name in ("cancelled", "call")]
+    cancelled, call = runs = [town.run(repo) for repo in repos]
+    until(town.held_tests, why=town.book.log)
+    town.told(call, "planner")
+    testing = town.testing()
+    town.one.black_hole()
+    lost_s = time.time()
+    noticed(town, runs, lost_s)
+    assert town.book.cli("cancel", cancelled).returncode == 0
     assert processes.alive(testing) == testing
+    reached.add("black hole", 2)
     town.one.heal()
-    began_s = time.time()
-    until(lambda: not processes.alive(testing), 40)
-    print("gone after", time.time() - began_s)
-    assert town.book.call("POST", f"/v1/runs/{run}/resume")[0] == 200
+    healed_s = time.monotonic()
+    until(lambda: not processes.alive(testing), STOPPED_S)
+    print("gone after", time.monotonic() - healed_s)
+    town.merged(call, repos[1])
+    town.book.call("POST", f"/v1/runs/{cancelled}/resume")
+    town.merged(cancelled, repos[0])
+
+
+@pytest.mark.soak
+@pytest.mark.row(7)
+def test_a_run_cancelled_over_a_cut_cable_is_stopped_on_the_far_side_though_nobody_says_so(
+    town: Town, tmp_path: Path, reached: Reached
+) -> None:
+    repo = town.repository(tmp_path / "repo")
+    run = town.run(repo)
+    until(town.held_tests, why=town.book.log)
+    testing = town.testing()
+    town.one.cut()
+    cut_s = time.monotonic()
+    assert town.book.cli("cancel", run).returncode == 0
+    until(lambda: not processes.alive(testing), NOTICED_S + DETACHED_S + STOPPED_S)
+    print("gone after", time.monotonic() - cut_s)
+    reached.add("cut")
+    town.one.heal()
+    town.book.call("POST", f"/v1/runs/{run}/resume")
     town.merged(run, repo)
