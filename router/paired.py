@@ -359,13 +359,13 @@ class Links:
         while True:
             with contextlib.suppress(TandemError):  # it says so itself
                 info = await node.look()
-                await node.survey()
                 try:
                     await self._remember(node, info)
                 except (TandemError, OSError) as error:  # a hint that is not stored; the work goes on without
                     if str(error) != said:
                         log.warning("address was not stored", extra={"node": node.name, "why": str(error)})
                     said = str(error)
+                await node.survey()
             await asyncio.sleep(LOOK_S)
 
     async def _remember(self, node: PairedNode, info: NodeInfo) -> None:

@@ -152,7 +152,7 @@ async def _paired_port(config: Config, home: Path, name: str, servicer: Servicer
 
     async def moved(listening: Sequence[Endpoint]) -> None:
         servicer.places = await asyncio.to_thread(places_of, listening, config.link.media)
-        await announcer.at(listening)
+        announcer.at(listening)
 
     port = PairedPort(
         lambda: identity.load(home),
@@ -173,7 +173,7 @@ async def _paired_port(config: Config, home: Path, name: str, servicer: Servicer
                 said = str(error)
             await asyncio.sleep(FOLLOW_S)
     finally:
-        await announcer.at(())
+        await announcer.close()
 
 
 async def _beat(fence: Fence, leave: asyncio.Event, *, aloud: bool) -> None:
