@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -51,9 +51,11 @@ class Town:
             "TANDEM_REHEARSAL_SCRIPT": str(self._script),
         }
 
-    def start(self, name: str, *program: str) -> tuple[subprocess.Popen[str], object]:
+    def start(
+        self, name: str, *program: str, env: Mapping[str, str] | None = None
+    ) -> tuple[subprocess.Popen[str], object]:
         """Start a program that says a line of JSON when it is ready."""
-        child = self.net.spawn(name, *program, env=self.env(name))
+        child = self.net.spawn(name, *program, env=env or self.env(name))
         self._running.append(child)
         assert child.stdout is not None
         return child, json.loads(child.stdout.readline())
