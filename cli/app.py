@@ -56,6 +56,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "pair": ("pair", "pair", "Make two machines trust each other: one shows a code, the other is told it."),
         "nodes": ("nodes", "nodes", "List the paired machines, or rename one."),
         "unpair": ("nodes", "unpair", "Trust a paired machine no longer, at once."),
+        "share": ("share", "share", "Keep a repository here that paired machines clone and push by name."),
         "worker": ("machines", "worker", "Run a worker in the foreground."),
         "install": ("service", "install_service", "Have the router or a worker started at login and kept running."),
         "uninstall": ("service", "uninstall_service", "Stop an installed router or worker and remove it."),
