@@ -62,6 +62,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "uninstall": ("service", "uninstall_service", "Stop an installed router or worker and remove it."),
         "faults": ("faults", "faults", "List the points at which a test may break the programs."),
         "bench": ("bench", "bench", "Measure what Tandem itself costs."),
+        "accept": ("accept", "accept", "Measure this machine against its targets, and write the result down."),
         "completions": ("completions", "completions", "Print the completion script for a shell."),
     },
 }
