@@ -7,7 +7,7 @@ say() { echo "tandem: $*"; }
 . deploy/system.sh
 began=$(date +%s)
 system_package go "$(command -v apt-get >/dev/null && echo golang-go || echo go)" "for tests in Go"
-system_package cargo "$(command -v apt-get >/dev/null && echo cargo || echo rust)" "for tests in Rust"
+system_package cargo "$(command -v apt-get >/dev/null && echo cargo || echo rust)" "for tests in Rust" "cargo --version" # rustup's stand-in may be there without any Rust
 system_package npm npm "for jest and vitest"
 mkdir -p .venv/js
 echo '{"private": true}' > .venv/js/package.json

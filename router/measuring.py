@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
 import time
 from collections.abc import AsyncGenerator
@@ -25,8 +26,13 @@ async def round_trip_s(stub: Any, name: str, wait_s: float) -> float:
         Unreachable: There was no answer within `wait_s`; other errors as the worker gives them.
     """
     async with _within(wait_s, name):
-        await _carried_s(stub, name, 0, wait_s)
-        return statistics.median([await _carried_s(stub, name, 0, wait_s) for _ in range(_TRIPS)])
+        first_s = await _carried_s(stub, name, 0, wait_s)
+    trips = list[float]()
+    with contextlib.suppress(Unreachable):  # of a slow one, as many as there is time for
+        async with _within(wait_s, name):
+            for _ in range(_TRIPS):
+                trips.append(await _carried_s(stub, name, 0, wait_s))
+    return statistics.median(trips or [first_s])
 
 
 async def bytes_a_second(stub: Any, name: str, wait_s: float) -> float:

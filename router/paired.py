@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 2.0  # between two looks, and for one address to answer
 SURVEY_S = 30.0  # between two looks at all addresses
 CARRY_S = 600.0  # after so long it is measured again what an address carries
+CARRY_WAIT_S = 6.0
 FOLLOW_S = 0.5  # between two looks at who is paired
 _DRAIN_S = 3600.0  # for calls on a connection that was left for another; a dead one ends by its own pings
 _LEFT_MAX = 4  # such connections; a call on an older one is picked up elsewhere
@@ -165,6 +166,8 @@ class PairedNode(Node):
         now_s = time.monotonic()
         known = self.routes.get(address)
         route = Route(address=address, medium=medium, seen_s=now_s)
+        if not routes.is_allowed(medium, wifi=self._link.wifi):
+            return route  # nothing at all is sent over it
         is_used = address == self.address  # now; it may be moved away from meanwhile
         over = self.channel if is_used else self._connect(address)
         stub: Any = WorkerServiceStub(over)
@@ -172,9 +175,10 @@ class PairedNode(Node):
             route = replace(route, rtt_s=await measuring.round_trip_s(stub, self.name, LOOK_S))
             if known and known.bytes_s and known.medium == medium and now_s - known.carried_s < CARRY_S:
                 return replace(route, bytes_s=known.bytes_s, carried_s=known.carried_s)
-            if carry and routes.is_allowed(medium, wifi=self._link.wifi):
-                carried = await measuring.bytes_a_second(stub, self.name, LOOK_S)
-                return replace(route, bytes_s=carried, carried_s=now_s)
+            if carry:
+                with contextlib.suppress(Unreachable):  # too slow to be measured: it answers all the same
+                    carried = await measuring.bytes_a_second(stub, self.name, CARRY_WAIT_S)
+                    return replace(route, bytes_s=carried, carried_s=now_s)
             return route
         except TandemError as error:
             return replace(route, trouble=error.message)
@@ -371,13 +375,13 @@ class Links:
         while True:
             with contextlib.suppress(TandemError):  # it says so itself
                 info = await node.look()
-                await node.survey()
                 try:
                     await self._remember(node, info)
                 except (TandemError, OSError) as error:  # a hint that is not stored; the work goes on without
                     if str(error) != said:
                         log.warning("address was not stored", extra={"node": node.name, "why": str(error)})
                     said = str(error)
+                await node.survey()
             await asyncio.sleep(LOOK_S)
 
     async def _remember(self, node: PairedNode, info: NodeInfo) -> None:

@@ -99,8 +99,7 @@ def _why_none(routes: Iterable[Route]) -> str:
     if not barred:
         return ""
     return (
-        f"it can be reached over Wi-Fi alone ({', '.join(barred)}), which is not allowed; put the cable in, or set "
-        "link.wifi = true"
+        f"only Wi-Fi leads to it ({', '.join(barred)}), which is not allowed; put the cable in, or set link.wifi = true"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Collection
 
 from tandem import finding, interfaces
@@ -16,7 +17,9 @@ from tandem.identity import NodeId
 log = logging.getLogger(__name__)
 LOOK_S = 1.0  # between two looks at who is away, and at what was heard
 _ROUND_S = 60.0  # then it listens anew: this machine's own addresses may have changed
-HINTS_MAX = 4  # of one worker; whoever announces more of somebody else's is lying
+HINTS_MAX = (
+    8  # tried of one worker at a time; drawn anew each time, so that no crowd of lies hides the right one for good
+)
 
 
 class Seeker:
@@ -45,7 +48,8 @@ class Seeker:
     async def _listen(self) -> None:
         async with finding.Finder(interfaces.nearby(), finding.WORKER) as finder:
             while away := self._away():
-                for seen in finder.seen:
-                    if seen.node in away:
-                        self._found(seen.node, tuple(str(at) for at in seen.at[:HINTS_MAX]))
+                for node in away:
+                    heard = [str(at) for seen in finder.seen if seen.node == node for at in seen.at]
+                    if heard:
+                        self._found(node, tuple(random.sample(heard, min(len(heard), HINTS_MAX))))
                 await asyncio.sleep(LOOK_S)

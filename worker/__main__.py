@@ -113,7 +113,7 @@ async def serve(config: Config, places: Places, name: str, *, lifeline: bool, se
     socket_file = places.socket
     _free(socket_file, replace=lifeline or service)
     fence = Fence.take(places.state)
-    servicer = Servicer(await _offer(config, places.state, name, fence))
+    servicer = Servicer(await _offer(config, places, name, fence))
     server = aio.server(options=channel.SERVER_OPTIONS)
     add_WorkerServiceServicer_to_server(servicer, server)
     health = HealthServicer()
@@ -152,7 +152,7 @@ async def _paired_port(config: Config, home: Path, name: str, servicer: Servicer
 
     async def moved(listening: Sequence[Endpoint]) -> None:
         servicer.places = await asyncio.to_thread(places_of, listening, config.link.media)
-        await announcer.at(listening)
+        announcer.at(listening)
 
     port = PairedPort(
         lambda: identity.load(home),
@@ -173,7 +173,7 @@ async def _paired_port(config: Config, home: Path, name: str, servicer: Servicer
                 said = str(error)
             await asyncio.sleep(FOLLOW_S)
     finally:
-        await announcer.at(())
+        await announcer.close()
 
 
 async def _beat(fence: Fence, leave: asyncio.Event, *, aloud: bool) -> None:
@@ -196,7 +196,7 @@ async def _beat(fence: Fence, leave: asyncio.Event, *, aloud: bool) -> None:
             return
 
 
-async def _offer(config: Config, state: Path, name: str, fence: Fence) -> Offer:
+async def _offer(config: Config, places: Places, name: str, fence: Fence) -> Offer:
     from tandem.types import NodeInfo
     from tandem.wire import PROTOCOL
     from worker import sandbox
@@ -209,6 +209,7 @@ async def _offer(config: Config, state: Path, name: str, fence: Fence) -> Offer:
     from worker.scheduler import Scheduler
     from worker.servicer import Offer
 
+    state = places.state
     backends: list[Backend] = []
     if config.rehearsal.script:
         from worker.backends import rehearsal
@@ -238,6 +239,7 @@ async def _offer(config: Config, state: Path, name: str, fence: Fence) -> Offer:
     return Offer(
         node=node,
         state=state,
+        home=places.home,
         backends=Backends(backends),
         checks=Checker(state, name, rung, environments),
         prepares=environments,

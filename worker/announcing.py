@@ -31,16 +31,23 @@ class Announcer:
         self._name = name
         self._wanted = wanted
         self._telling: asyncio.Task[None] | None = None
+        self._ending = set[asyncio.Task[None]]()  # they say goodbye, which nobody waits for while there is work
 
-    async def at(self, listening: Sequence[Endpoint]) -> None:
+    def at(self, listening: Sequence[Endpoint]) -> None:
         """Announce these places and no earlier ones; nothing where there are none but loopback."""
         if self._telling is not None:
             self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
+            self._ending.add(self._telling)
+            self._telling.add_done_callback(self._ending.discard)
             self._telling = None
         outside = [at for at in listening if not endpoints.is_loopback(at.host)]
         if self._wanted and outside:
             self._telling = asyncio.create_task(self._tell(outside))
+
+    async def close(self) -> None:
+        """Announce nothing any more."""
+        self.at(())
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _tell(self, places: Sequence[Endpoint]) -> None:
         with contextlib.suppress(OSError):  # a network that takes no announcement is no trouble

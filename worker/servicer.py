@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from tandem import channel, clearing, disk, errors, types, wire
+from tandem import channel, clearing, disk, errors, shared, types, wire
 from tandem.faults import failpoint
 from tandem.identity import NodeId
 from tandem.ports import OnProgress
@@ -59,6 +59,7 @@ class Offer:
 
     node: types.NodeInfo
     state: Path
+    home: Path
     backends: Backends
     checks: Checks
     prepares: Prepares
@@ -210,13 +211,21 @@ class Servicer(WorkerServiceServicer):
             first = await anext(request_iterator, None)
             if first is None or not first.HasField("open"):
                 raise errors.BadInput("a Git stream begins with its repository and service")
-            folder = await gittunnel.make(self._offer.state, callers.repository(first.open.repo_id))
+            folder, rules = await self._repository(first.open)
             failpoint("worker.git")
             received = (message.data async for message in request_iterator)
-            async for piece in gittunnel.serve(folder, first.open.service, received):
+            async for piece in gittunnel.serve(folder, first.open.service, received, rules):
                 yield pb.GitResponse(data=piece)
             failpoint("worker.received")
             self._pack(folder)
+
+    async def _repository(self, opened: pb.GitOpen) -> tuple[Path, Sequence[str]]:
+        """Return which repository a Git stream is about, and what may be done to its references."""
+        if opened.shared:
+            folder = shared.there(self._offer.home, opened.shared)
+            gittunnel.examine(folder)
+            return folder, shared.RULES
+        return await gittunnel.make(self._offer.state, callers.repository(opened.repo_id)), gittunnel.OURS
 
     def _pack(self, folder: Path) -> None:
         """Have a repository's references and objects gathered, if need be; whoever pushed does not wait for that."""

@@ -399,12 +399,14 @@ class GitRequest(_message.Message):
     def __init__(self, open: _Optional[_Union[GitOpen, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class GitOpen(_message.Message):
-    __slots__ = ("repo_id", "service")
+    __slots__ = ("repo_id", "service", "shared")
     REPO_ID_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
     repo_id: str
     service: str
-    def __init__(self, repo_id: _Optional[str] = ..., service: _Optional[str] = ...) -> None: ...
+    shared: str
+    def __init__(self, repo_id: _Optional[str] = ..., service: _Optional[str] = ..., shared: _Optional[str] = ...) -> None: ...
 
 class GitResponse(_message.Message):
     __slots__ = ("data",)

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -48,9 +48,11 @@ class Town:
             "TANDEM_REHEARSAL_SCRIPT": str(self._script),
         }
 
-    def start(self, name: str, *program: str) -> tuple[subprocess.Popen[str], object]:
+    def start(
+        self, name: str, *program: str, env: Mapping[str, str] | None = None
+    ) -> tuple[subprocess.Popen[str], object]:
         """Start a program that says a line of JSON when it is ready."""
-        child = self.net.spawn(name, *program, env=self.env(name))
+        child = self.net.spawn(name, *program, env=env or self.env(name))
         self._running.append(child)
         assert child.stdout is not None
         return child, json.loads(child.stdout.readline())

@@ -24,7 +24,7 @@ from tandem.paths import socket_path
 from tandem.types import ENDED
 from tests.faults import scene
 from tests.faults.matrix import Reached
-from tests.faults.wires import holds, logged, until
+from tests.faults.wires import holds, until
 from tests.support.cable import WAYS, Cable
 from tests.support.namespaces import Net, needs_namespaces
 from tests.support.stack import TASK, Stack, git, rehearsal

@@ -26,7 +26,8 @@ _DEBIAN = {"go": "golang-go", "cargo": "cargo", "node": "nodejs", "npm": "npm"}
 @functools.cache
 def need(name: str) -> None:
     """Skip where a tool is missing and cannot be had; fail where `make test` should have installed it."""
-    there = (PACKAGES / name).is_dir() if name in ("jest", "vitest") else shutil.which(name) is not None
+    path = ":".join((*toolchain_bins(), _USUAL))  # as a sandbox has it: rustup's stand-in alone is no cargo
+    there = (PACKAGES / name).is_dir() if name in ("jest", "vitest") else shutil.which(name, path=path) is not None
     if there:
         return
     remedy = f"{name} is missing; " + (f"apt install {_DEBIAN[name]}" if name in _DEBIAN else "sh deploy/toolchains.sh")
