@@ -267,6 +267,7 @@ class Links:
         self._link = link or LinkConfig()
         self._peers = Peers(state)
         self._tell = tell
+        self.on_return: Callable[[], None] = lambda: None  # called each time that a worker that was away answers again
         self._me: Identity | None = None
         self._nodes: dict[NodeId, PairedNode] = {}
         self._looks: dict[NodeId, asyncio.Task[None]] = {}
@@ -374,7 +375,10 @@ class Links:
         said = ""
         while True:
             with contextlib.suppress(TandemError):  # it says so itself
+                was_away = bool(node.trouble)
                 info = await node.look()
+                if was_away:
+                    self.on_return()
                 try:
                     await self._remember(node, info)
                 except (TandemError, OSError) as error:  # a hint that is not stored; the work goes on without

@@ -110,6 +110,7 @@ class Runs:
             flight=lambda run: flight.FlightLog(state, run),
         )
         engine = Engine(config, state, journal, ports, watch)
+        links.on_return = engine.again
         await engine.start()
         return cls(config, engine, nodes, links)
 

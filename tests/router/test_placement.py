@@ -248,7 +248,7 @@ def test_where_no_tests_are_run_none_are_sent_and_nothing_is_prepared() -> None:
     for need in (check(), prepare, check(only=frozenset({mini.key}))):
         with pytest.raises(Unreachable, match=r"nobody here runs tests, and a worker .* may \(no answer from mini\)"):
             choose(need, [book, mini])
-    with pytest.raises(Unavailable, match="no machine runs tests; raise worker.checks"):
+    with pytest.raises(Unavailable, match=r"no machine runs tests; raise worker\.checks"):
         choose(check(), [book])
 
 
