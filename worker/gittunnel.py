@@ -169,4 +169,3 @@ async def _feed(stdin: asyncio.StreamWriter, received: AsyncIterator[bytes]) -> 
             stdin.write(piece)
             await stdin.drain()
         stdin.close()
-        await stdin.wait_closed()

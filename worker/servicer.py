@@ -6,9 +6,9 @@ Knows no backend, sandbox or Git of its own; they come in through the constructo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -296,23 +296,21 @@ class Servicer(WorkerServiceServicer):
 
 async def _telling(work: Callable[[OnProgress], Awaitable[T]], told: Callable[[str, str], T]) -> AsyncIterator[T]:
     """Yield the progress of `work` as it comes, and its result last."""
-    queue: asyncio.Queue[T] = asyncio.Queue(PROGRESS_MAX)
+    lines, news = deque[T](), asyncio.Event()
 
     def tell(stage: str, message: str) -> None:
-        with contextlib.suppress(asyncio.QueueFull):  # progress may be dropped, the result may not
-            queue.put_nowait(told(stage, message))
+        if len(lines) < PROGRESS_MAX:  # progress may be dropped, the result may not
+            lines.append(told(stage, message))
+            news.set()
 
     task = asyncio.ensure_future(work(tell))
+    task.add_done_callback(lambda task: news.set())
     try:
-        while not task.done():
-            waiting = asyncio.ensure_future(queue.get())
-            await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                yield waiting.result()
-            else:
-                waiting.cancel()
-        while not queue.empty():
-            yield queue.get_nowait()
+        while lines or not task.done():
+            await news.wait()
+            news.clear()
+            while lines:
+                yield lines.popleft()
         yield task.result()
     finally:
         if not task.done():
