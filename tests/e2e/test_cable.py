@@ -267,8 +267,7 @@ class Struck:
         town = self._town
         assert town.unfinished_pushes() == self._opened + 1, "in the middle of a push"
         assert [tree for tree in town.held_tests() if not (tree / "go").exists()], "in the middle of tests"
-        steps = [call["step"] for call in town.details(self.runs["call"])["calls"]]
-        assert steps == ["assess.1"], "in the middle of a reply, the plan's"
+        assert steps(town, self.runs["call"]) == ["assess.1"], "in the middle of a reply, the plan's"
 
     def merged(self) -> None:
         """Bring all three to their end: as if nothing had happened, and no work was done twice."""
@@ -276,6 +275,11 @@ class Struck:
             self._town.merged(run, self.repos[name])
         asked, tested = (now - before for now, before in zip(self._town.tally(), self._before, strict=True))
         assert (asked, tested) == tuple(3 * usual for usual in self._town.usual)
+
+
+def steps(town: Town, run: str) -> list[str]:
+    """Return the steps of a run that have a reply."""
+    return [call["step"] for call in town.details(run)["calls"]]
 
 
 def noticed(town: Town, runs: Iterable[str], lost_s: float) -> None:
@@ -393,13 +397,15 @@ def test_a_run_cancelled_in_a_black_hole_is_stopped_on_the_far_side_after_it_and
     town: Town, tmp_path: Path, reached: Reached
 ) -> None:
     repos = [town.repository(tmp_path / name) for name in ("cancelled", "call")]
-    cancelled, call = runs = [town.run(repo) for repo in repos]
+    cancelled = town.run(repos[0])
     until(town.held_tests, why=town.book.log)
-    town.told(call, "planner")
     testing = town.testing()
+    call = town.run(repos[1])
+    town.told(call, "planner")
     town.one.black_hole()
     lost_s = time.time()
-    noticed(town, runs, lost_s)
+    assert steps(town, call) == ["assess.1"], "in the middle of a reply"
+    noticed(town, (cancelled, call), lost_s)
     assert town.book.cli("cancel", cancelled).returncode == 0
     assert processes.alive(testing)
     reached.add("black hole", 2)
