@@ -1,11 +1,9 @@
 """Machines that find each other in their network, and what an announcement is worth: a place to look, and nothing more.
 
-Needs root and Linux's network namespaces. As root it fails where they cannot be had; it never passes unseen.
+Needs root and Linux's network namespaces.
 """
 
-import os
 import select
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +14,7 @@ from tests.e2e.test_attacker import SECRET, Town
 from tests.support.namespaces import Net
 from tests.support.pairs import paired
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="needs root and Linux: network namespaces"
-)
+pytestmark = pytest.mark.needs("network namespaces")
 
 
 @pytest.fixture
