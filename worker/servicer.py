@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,6 +66,7 @@ class Offer:
     calls: Scheduler
     check_places: Scheduler
     collects: Callable[[types.Kept], Awaitable[list[types.Freed]]]
+    keeps_only: Callable[[Collection[NodeId]], Awaitable[None]]
     replies: Replies
     fence: Fence
 
@@ -282,6 +283,10 @@ class Servicer(WorkerServiceServicer):
         """Stop what a paired router began here, whether or not anybody listens."""
         stopped = sum(registry.stop(node) for registry in (self._replies, self._checks, self._prepares))
         log.info("work of a router stopped", extra={"peer": node, "count": stopped})
+
+    async def keep_only(self, routers: Collection[NodeId]) -> None:
+        """Remove what other routers than these left here."""
+        await self._offer.keeps_only(routers)
 
     async def close(self) -> None:
         """Stop all work."""

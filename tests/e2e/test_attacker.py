@@ -1,6 +1,6 @@
 """Three machines on one switch: a router, a worker, and somebody who is neither. What he can get at, and what he can read.
 
-Needs root and Linux's network namespaces. As root it fails where they cannot be had; it never passes unseen.
+Needs root and Linux's network namespaces.
 """
 
 import json
@@ -14,9 +14,9 @@ import pytest
 
 from tandem import identity
 from tandem.peers import Peers
-from tests.support.namespaces import ROOT, Net, needs_namespaces
+from tests.support.namespaces import ROOT, Net
 
-pytestmark = needs_namespaces
+pytestmark = pytest.mark.needs("network namespaces")
 CANARY = "canary-7d2f9c-of-the-prompt"
 SECRET = "canary-51ab07-of-the-reply"
 CONTROL = "canary-c3e4f0-in-plain-text"

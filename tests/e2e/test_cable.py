@@ -2,8 +2,7 @@
 
 Whatever it does, a run ends, once, with the tree that the same task leads to on one machine.
 
-Needs root and Linux's network namespaces and TAP devices. As root it fails where they cannot be had, and never passes
-unseen.
+Needs root and Linux's network namespaces and TAP devices.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from tests.faults import scene
 from tests.faults.matrix import Reached
 from tests.faults.wires import holds, until
 from tests.support.cable import WAYS, Cable
-from tests.support.namespaces import Net, needs_namespaces
+from tests.support.namespaces import Net
 from tests.support.stack import TASK, Stack, git, rehearsal
 from tests.support.wheels import wheel
 from worker.generations import DETACHED_S
 from worker.sandbox import processes
 
-pytestmark = needs_namespaces
+pytestmark = pytest.mark.needs("network namespaces", "TAP devices")
 NOTICED_S = 10.0  # the longest that a cut cable may be taken for a whole one
 STOPPED_S = 10.0  # from hearing of a cancel to the last process of a sandbox
 TOKENS_S = "400"  # so that a plan takes two seconds

@@ -1,6 +1,6 @@
 """Machines that find each other in their network, and what an announcement is worth: a place to look, and nothing more.
 
-Needs root and Linux's network namespaces. As root it fails where they cannot be had; it never passes unseen.
+Needs root and Linux's network namespaces.
 """
 
 import select
@@ -11,10 +11,10 @@ import pytest
 
 from tandem.peers import Peers
 from tests.e2e.test_attacker import SECRET, Town
-from tests.support.namespaces import Net, needs_namespaces
+from tests.support.namespaces import Net
 from tests.support.pairs import paired
 
-pytestmark = needs_namespaces
+pytestmark = pytest.mark.needs("network namespaces")
 
 
 @pytest.fixture

@@ -15,12 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
-needs_namespaces = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="needs root and Linux: network namespaces"
-)
 _number = itertools.count()
 
 
