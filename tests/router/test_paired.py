@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import random
 import socket
 import threading
 import time
@@ -593,3 +594,33 @@ def test_those_who_wait_for_one_look_at_a_machine_that_is_away_share_it(pair: Pa
                 assert all(isinstance(error, Unreachable) for error in found)
 
         asyncio.run(scenario())
+
+
+def test_git_has_a_connection_of_its_own_and_a_slow_network_is_not_taken_for_a_cut_one(
+    pair: Pair, tmp_path: Path
+) -> None:
+    """Beside a push that takes seven seconds, looks are answered at once, and neither connection breaks."""
+    repo = repository(tmp_path / "repo", {"a.txt": "1"})
+    (repo / "blob").write_bytes(random.Random(1).randbytes(3 << 20))
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "Add a large file")
+    commit = git(repo, "rev-parse", "HEAD")
+
+    async def scenario(cable: FaultProxy) -> None:
+        async with node_of(pair, known_at(tmp_path / "x", identity.load(pair.mini), "mini", "worker", at)) as node:
+            await node.look()
+            assert cable.counts["connections"] == 1
+            cable.slow(450e3)
+            pushing = asyncio.create_task(gittunnel.push(repo / ".git", commit, "slow", node.git_stub, node="worker"))
+            while not pushing.done():
+                node.doubt()
+                async with asyncio.timeout(1.5):
+                    await node.look()
+                await asyncio.sleep(0.2)
+            await pushing
+            assert cable.counts["connections"] == 2
+            assert cable.counts["slowed"] > 0
+
+    with FaultProxy(listen=("127.0.0.1", 0), target=tuple(pair.at)) as cable:
+        at = f"127.0.0.1:{cable.address[1]}"
+        asyncio.run(scenario(cable))
