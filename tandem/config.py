@@ -201,8 +201,8 @@ class WorkerConfig(_Section):
 
     calls: Annotated[int, Field(ge=1, le=64)] = 1
     """Model calls at the same time."""
-    checks: Annotated[int, Field(ge=1, le=64)] = 2
-    """Checks at the same time."""
+    checks: Annotated[int, Field(ge=0, le=64)] = 2
+    """Checks at the same time; with 0, tests are run and packages installed on other machines alone."""
     queue: Annotated[int, Field(ge=1)] = 64
     """Calls that may wait for their turn; one more is refused."""
     listen: list[str] = Field(default_factory=list[str])

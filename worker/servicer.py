@@ -6,9 +6,9 @@ Knows no backend, sandbox or Git of its own; they come in through the constructo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -152,6 +152,7 @@ class Servicer(WorkerServiceServicer):
     async def Check(self, request: pb.CheckRequest, context: Any) -> AsyncIterator[pb.CheckResponse]:
         """Run tests, or join the run that does."""
         async with self._answering(context):
+            self._must_run_tests()
             asked = wire.check_in(request)
             callers.must_be_sandboxed(unsandboxed=asked.unsandboxed)
             asked = replace(asked, repo_id=callers.repository(asked.repo_id))
@@ -177,6 +178,7 @@ class Servicer(WorkerServiceServicer):
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> AsyncIterator[pb.PrepareResponse]:
         """Build an environment, or join the build."""
         async with self._answering(context):
+            self._must_run_tests()
             asked = wire.prepare_in(request)
             asked = replace(asked, repo_id=callers.repository(asked.repo_id))
 
@@ -195,6 +197,15 @@ class Servicer(WorkerServiceServicer):
             started = self._prepares.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
             async for response in started:
                 yield response
+
+    def _must_run_tests(self) -> None:
+        """Refuse where nothing of a task's is run.
+
+        Raises:
+            Unavailable: So it is here; a router that has read this node's load asks another one.
+        """
+        if not self._offer.check_places.load().places:
+            raise errors.Unavailable(f"the worker {self._offer.node.name!r} runs no tests (worker.checks = 0)")
 
     async def Git(self, request_iterator: AsyncIterator[pb.GitRequest], context: Any) -> AsyncIterator[pb.GitResponse]:
         """Carry Git's pack protocol."""
@@ -300,23 +311,21 @@ class Servicer(WorkerServiceServicer):
 
 async def _telling(work: Callable[[OnProgress], Awaitable[T]], told: Callable[[str, str], T]) -> AsyncIterator[T]:
     """Yield the progress of `work` as it comes, and its result last."""
-    queue: asyncio.Queue[T] = asyncio.Queue(PROGRESS_MAX)
+    lines, news = deque[T](), asyncio.Event()
 
     def tell(stage: str, message: str) -> None:
-        with contextlib.suppress(asyncio.QueueFull):  # progress may be dropped, the result may not
-            queue.put_nowait(told(stage, message))
+        if len(lines) < PROGRESS_MAX:  # progress may be dropped, the result may not
+            lines.append(told(stage, message))
+            news.set()
 
     task = asyncio.ensure_future(work(tell))
+    task.add_done_callback(lambda task: news.set())
     try:
-        while not task.done():
-            waiting = asyncio.ensure_future(queue.get())
-            await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                yield waiting.result()
-            else:
-                waiting.cancel()
-        while not queue.empty():
-            yield queue.get_nowait()
+        while lines or not task.done():
+            await news.wait()
+            news.clear()
+            while lines:
+                yield lines.popleft()
         yield task.result()
     finally:
         if not task.done():
