@@ -208,6 +208,8 @@ class WorkerConfig(_Section):
     listen: list[str] = Field(default_factory=list[str])
     """Private addresses of this machine, `HOST` or `HOST:PORT`, on which paired routers may call; empty: all of them as
     soon as there is a paired router, and none before."""
+    upgrade: bool = False
+    """Whether a paired router may have this machine upgrade Tandem, from its own checkout's remote (`tandem upgrade`)."""
     announce: bool = True
     """Whether the network is told that this worker is here, while it listens there, so that a paired router finds it at a
     new address."""

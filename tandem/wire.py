@@ -424,6 +424,7 @@ def node_out(node: types.NodeInfo) -> pb.DescribeResponse:
         calls=node.calls and _load_out(node.calls),
         checks=node.checks and _load_out(node.checks),
         free_bytes=node.free_bytes,
+        build=node.build,
         places=[pb.Place(address=place.address, medium=place.medium) for place in node.places],
     )
 
@@ -461,6 +462,7 @@ def node_in(message: pb.DescribeResponse) -> types.NodeInfo:
         checks=_load_in(message.checks, 0) if message.HasField("checks") else None,
         free_bytes=message.free_bytes if message.HasField("free_bytes") else None,
         places=tuple(_places_in(message.places)),
+        build=message.build,
     )
 
 

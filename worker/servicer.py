@@ -21,7 +21,7 @@ from tandem.identity import NodeId
 from tandem.ports import OnProgress
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer
-from worker import callers, freememory, gittunnel
+from worker import callers, freememory, gittunnel, upgrading
 from worker.backends.base import Backends
 from worker.fence import Fence
 from worker.generations import Generations
@@ -69,6 +69,7 @@ class Offer:
     keeps_only: Callable[[Collection[NodeId]], Awaitable[None]]
     replies: Replies
     fence: Fence
+    may_upgrade: bool = False
 
 
 class Servicer(WorkerServiceServicer):
@@ -278,6 +279,15 @@ class Servicer(WorkerServiceServicer):
             while left > 0:
                 yield pb.MeasureResponse(data=_NOTHING[:left])
                 left -= len(_NOTHING)
+
+    async def Upgrade(self, request: pb.UpgradeRequest, context: Any) -> pb.UpgradeResponse:
+        """Begin to upgrade this machine, where its person allows that."""
+        async with self._answering(context):
+            name, allowed = self._offer.node.name, self._offer.may_upgrade
+            log_file = upgrading.begin(request.commit, self._offer.state, name, allowed=allowed)
+            log.warning("an upgrade was begun for a router", extra={"commit": request.commit, "log": str(log_file)})
+            return pb.UpgradeResponse(log=str(log_file))
+        raise AssertionError("aborting raises")
 
     def stop_work(self, node: NodeId) -> None:
         """Stop what a paired router began here, whether or not anybody listens."""

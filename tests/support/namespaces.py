@@ -220,9 +220,37 @@ def capture(file: str) -> None:
             out.flush()
 
 
+def replay(host: str, port: str, frames: str) -> list[str]:
+    """Say to a port what was said to it in captured frames; returns that, and what is answered."""
+    said = _said_to(host, int(port), Path(frames).read_bytes())
+    with socket.create_connection((host, int(port)), 5) as wire:
+        wire.settimeout(3)
+        heard = b""
+        try:
+            wire.sendall(said)
+            while more := wire.recv(4096):
+                heard += more
+        except (ConnectionError, TimeoutError):
+            pass
+    return [said.decode("latin-1"), heard.decode("latin-1")]
+
+
+def _said_to(host: str, port: int, frames: bytes) -> bytes:
+    """Return the bytes of TCP to a port in frames that lie one behind the other, by their place in the stream."""
+    pieces: dict[int, bytes] = {}
+    ours = socket.inet_aton(host)
+    at = -1
+    while (at := frames.find(b"\x08\x00\x45", at + 1)) >= 0:  # IPv4, without options
+        packet = frames[at + 2 :]
+        size, head = int.from_bytes(packet[2:4], "big"), 20 + (packet[32] >> 4) * 4
+        if packet[9] == 6 and packet[16:20] == ours and int.from_bytes(packet[22:24], "big") == port and size > head:
+            pieces[int.from_bytes(packet[24:28], "big")] = packet[head:size]
+    return b"".join(piece for _, piece in sorted(pieces.items()))
+
+
 def main(arguments: Sequence[str]) -> None:
     """Play a part, and print what it found."""
-    parts = {part.__name__: part for part in (scan, plain, look, lure, call, listen, capture)}
+    parts = {part.__name__: part for part in (scan, plain, look, lure, call, listen, capture, replay)}
     found: Any = parts[arguments[0]](*arguments[1:])
     print(json.dumps(found), flush=True)
 
