@@ -19,7 +19,7 @@ from grpc import aio
 from router import gittunnel
 from router.dispatcher import Dispatcher
 from router.node import Node
-from router.paired import Links, PairedNode
+from router.paired import LOOK_S, Links, PairedNode
 from tandem import __version__, channel, identity, probe, wire
 from tandem.endpoints import Endpoint
 from tandem.errors import BadInput, NoSandbox, NotPaired, Unreachable
@@ -512,6 +512,29 @@ def test_paired_machines_that_cannot_be_read_for_a_while_stay_and_are_followed_a
 
     asyncio.run(scenario())
     pair.pair()
+
+
+def test_each_return_of_a_worker_is_told_once(pair: Pair, tmp_path: Path) -> None:
+    """Whoever waits for one goes on then, and not when its pause is over."""
+    home = tmp_path / "home"
+    me = identity.load(home)
+    paired(home, pair.mini, str(pair.at))
+
+    async def scenario() -> None:
+        returns = list[float]()
+        async with linked(home) as (links, told):
+            links.on_return = lambda: returns.append(time.monotonic())
+            await until(lambda: len(returns) == 1)
+            assert Peers(pair.mini).remove(me.id)
+            await until(lambda: bool(told[-1][0].trouble))
+            assert links.told()[0]["away_since_s"]  # type: ignore[index,call-overload]
+            known_at(pair.mini, me, "home", "router")
+            await until(lambda: len(returns) == 2)
+            assert (told[-1][0].trouble, told[-1][0].away_since_s) == ("", None)
+            await asyncio.sleep(LOOK_S + 0.5)
+            assert len(returns) == 2
+
+    asyncio.run(scenario())
 
 
 def test_nobody_is_left_with_nodes_that_are_closed(pair: Pair) -> None:
