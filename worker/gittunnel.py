@@ -42,7 +42,7 @@ _CHECKS = (
     "receive.fsck.missingNameBeforeEmail=warn",
 )
 _WORDS_BYTES_MAX = 4 << 10
-_LEAVE_S = 2.0  # for Git to take the objects of a push that broke off with it
+_LEAVE_S = 10.0  # for Git to take the objects of a push that broke off with it, on a machine that is busy
 _REPO_ID = re.compile(r"[a-z0-9-]{1,64}(@[a-z2-7]{16})?")  # of a paired router: with its mark (`callers`)
 
 
