@@ -103,7 +103,7 @@ class Dispatcher:
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("reply"):
-                        reply = wire.reply_in(response.reply)
+                        reply = replace(wire.reply_in(response.reply), node=node.name)
                     else:
                         on_chunk(Chunk(offset=response.chunk.offset, text=response.chunk.text))
                         held = response.chunk.offset + len(response.chunk.text)
@@ -153,7 +153,7 @@ class Dispatcher:
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("report"):
-                        return wire.report_in(response.report)
+                        return replace(wire.report_in(response.report), node=node.name)
                     on_progress(response.progress.stage, response.progress.message)
             return None
 
