@@ -30,6 +30,7 @@ _CHECKS = (
     "receive.denyDeletes=false",
     "receive.denyNonFastForwards=false",
     "receive.autogc=false",
+    "receive.unpackLimit=1",  # taken apart, a few large files take three times as long; a small push costs the same
     "receive.hideRefs=refs/",  # a hidden reference cannot be pushed to
     "receive.hideRefs=!refs/tandem/",
     # history as it is: mistakes of old tools are warnings, what could do harm at checkout stays an error
