@@ -50,7 +50,7 @@ def connected(port: int) -> socket.socket:
     return link
 
 
-async def stream(link: aio.Channel, size_bytes: int) -> float:
+async def stream(link: Any, size_bytes: int) -> float:
     """Return how many seconds it took to stream so many bytes over gRPC and hear that they were counted.
 
     Raises:
@@ -117,7 +117,7 @@ async def _count(pieces: AsyncIterator[bytes], context: Any) -> AsyncIterator[by
 
 
 def _add_services(server: aio.Server) -> None:
-    methods: Any = {  # gRPC's types know no async
+    methods: dict[str, Any] = {  # gRPC's types know no async
         ECHO: grpc.unary_unary_rpc_method_handler(_echo),  # pyright: ignore
         COUNT: grpc.stream_stream_rpc_method_handler(_count),  # pyright: ignore
     }

@@ -185,4 +185,3 @@ def _request() -> CompleteRequest:
         model=link_ends.MODEL,
         messages=(Message(role="system", content="You are measured."), Message(role="user", content=_PROMPT)),
     )
-

@@ -54,8 +54,8 @@ class Link:
     dispatcher: Dispatcher
     node: PairedNode
     tcp: socket.socket
-    grpc: aio.Channel
-    floor_paired: aio.Channel
+    grpc: Any  # channels for bytes as they are, which their types do not know
+    floor_paired: Any
 
 
 @contextmanager

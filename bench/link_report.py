@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cli.render.loose import mapping
 from cli.render.table import table
 
 Seconds = Mapping[str, Sequence[float]]  # of each side, what it took in each round
@@ -26,6 +27,7 @@ _TITLES = {
 _SIDES = {
     "tcp": "TCP alone",
     "grpc": "gRPC alone",
+    "index": "git index-pack",
     "plain": "plain git push",
     "paired": "OURS",
 }
@@ -96,7 +98,7 @@ def lines(found: dict[str, Any], width: int) -> list[str]:
 
 
 def _rows(part: str, figures: Mapping[str, Any]) -> list[list[str]]:
-    spreads = {name: value for name, value in figures.items() if isinstance(value, dict)}
+    spreads = {name: mapping(value) for name, value in figures.items() if isinstance(value, dict)}
     return [
         [_TITLES[part] if at == 0 else "", _named(name), *(f"{value[cut]:,.5g}" for cut in ("p50", "p25", "p75"))]
         for at, (name, value) in enumerate(spreads.items())
@@ -105,12 +107,17 @@ def _rows(part: str, figures: Mapping[str, Any]) -> list[list[str]]:
 
 def _named(name: str) -> str:
     """Return a figure's name in words: `added_to_tcp_us` is "ours adds to TCP alone, µs"."""
-    for prefix, words in (("added_to_", "ours adds to "), ("ratio_to_", "ours, times "), ("share_of_", "ours, share of ")):
+    for prefix, words in (
+        ("added_to_", "ours adds to "),
+        ("ratio_to_", "ours, times "),
+        ("share_of_", "ours, share of "),
+    ):
         if name.startswith(prefix):
             side, _, unit = name.removeprefix(prefix).partition("_")
             return f"{words}{_SIDES[side]}" + (f", {_UNITS[unit]}" if unit else "")
-    side, _, unit = name.partition("_")
-    return f"{_SIDES[side]}, {_UNITS[unit]}" if unit in _UNITS else f"{_SIDES[side]}, {unit.replace('_', ' ')}"
+    side, _, rest = name.partition("_")
+    other = rest.removeprefix("share_of_")
+    return f"{_SIDES[side]}, " + (f"share of {_SIDES[other]}" if other != rest else _UNITS[rest])
 
 
 def _aim(name: str, aim: Mapping[str, Any]) -> str:

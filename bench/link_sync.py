@@ -3,7 +3,8 @@
 A person's repository of many small files, and a large change to it, are made once and brought into the router's own
 directory as a run brings its base. From there both sides push the same commits: ours as a dispatcher does, through the
 tunnel; the plain one with `git push` as Git comes, into a bare repository on the same disk. The plain side sends nothing
-over a network and checks no object; ours does both.
+over a network and checks no object; ours does both. Beside a large change stands `git index-pack` alone, which hashes a
+pack from a file and stores it: whoever takes commits in with Git takes at least as long.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import IO, Any
 from bench import floor, link_report
 from bench.link_ends import PERSONA, Link
 from bench.link_report import MB
-from bench.turns import in_turns
+from bench.turns import Side, in_turns
 from router import gittunnel
 from router.repository.own import OwnRepository
 from tandem.errors import TandemError
@@ -45,7 +46,7 @@ class Size:
 async def measure(link: Link, rounds: int, size: Size, told: Callable[[str], Callable[[], None]]) -> dict[str, Any]:
     """Return what a small and a large change cost."""
     source = link.ends.router / "source.git"
-    base, large = await asyncio.to_thread(_make, source, size)
+    base, large = await asyncio.to_thread(make, source, size)
     own = await OwnRepository.open(link.ends.router, source, base)
     small = await _small(link, own, base, rounds, told("small sync"))
     await OwnRepository.open(link.ends.router, source, large)
@@ -55,6 +56,7 @@ async def measure(link: Link, rounds: int, size: Size, told: Callable[[str], Cal
         "sync_large": {
             **link_report.speeds(big, size.delta_mb * MB),
             "plain_share_of_grpc": link_report.share(big, "plain", "grpc"),
+            "index_share_of_grpc": link_report.share(big, "index", "grpc"),
         },
     }
 
@@ -63,7 +65,7 @@ async def _small(
     link: Link, own: OwnRepository, base: CommitId, rounds: int, told: Callable[[], None]
 ) -> dict[str, list[float]]:
     """Push one more commit, which changes one file, in each round."""
-    sides = _Sides(link, own.repo_id)
+    sides = Sides(link, own.repo_id)
     await sides.begin("small", base)
 
     async def before(number: int) -> None:
@@ -77,18 +79,25 @@ async def _large(
     link: Link, repo_id: str, base: CommitId, large: CommitId, size_bytes: int, rounds: int, told: Callable[[], None]
 ) -> dict[str, list[float]]:
     """Push the large change in each round, into repositories that have its base and nothing else."""
-    sides = _Sides(link, repo_id)
+    sides, empty = Sides(link, repo_id), link.ends.router / "empty.git"
+    pack = await asyncio.to_thread(_packed, OwnRepository.git_dir(link.ends.router, repo_id), base, large)
 
     async def before(number: int) -> None:
         await sides.begin(f"large-{number}", base)
         sides.commit = large
+        await asyncio.to_thread(_renewed, empty)
         await asyncio.to_thread(os.sync)  # what was written before is no side's to wait for
 
-    bare = {"grpc": lambda: floor.stream(link.grpc, size_bytes)}
-    return await in_turns(bare | {"plain": sides.plain, "paired": sides.paired}, rounds, told, before)
+    ways: dict[str, Side] = {
+        "grpc": lambda: floor.stream(link.grpc, size_bytes),
+        "index": lambda: asyncio.to_thread(_git, "index-pack", "--stdin", git_dir=empty, stdin=pack),
+        "plain": sides.plain,
+        "paired": sides.paired,
+    }
+    return await in_turns(ways, rounds, told, before)
 
 
-class _Sides:
+class Sides:
     """Both ways to push `commit` out of the router's directory, each into a repository of its own, which may be new."""
 
     def __init__(self, link: Link, repo_id: str) -> None:
@@ -100,9 +109,9 @@ class _Sides:
 
     async def begin(self, name: str, base: CommitId) -> None:
         """Have new repositories with `base` in them, at the worker under `name`; the former ones are removed."""
-        for old in (self._local, *self._at_worker()):
+        for old in self._at_worker():
             await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
-        await asyncio.to_thread(_git, "init", "-q", "--bare", str(self._local))
+        await asyncio.to_thread(_renewed, self._local)
         self._name, self.commit = name, base
         await self.plain()
         await self.paired()
@@ -122,8 +131,8 @@ class _Sides:
         return time.perf_counter() - started
 
 
-def _git(*args: str, git_dir: Path | None = None) -> float:
-    """Run Git as it comes, without anybody's configuration, and return how many seconds it took.
+def _git(*args: str, git_dir: Path | None = None, stdin: Path | None = None) -> float:
+    """Run Git as it comes, without anybody's configuration, and return how many seconds it took; it may read a file.
 
     Raises:
         TandemError: It failed.
@@ -131,18 +140,34 @@ def _git(*args: str, git_dir: Path | None = None) -> float:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     env = {**kept, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     argv = ["git", *(("--git-dir", str(git_dir)) if git_dir else ()), *args]
-    started = time.perf_counter()
-    done = subprocess.run(argv, env=env, capture_output=True, timeout=_GIT_S, check=False)
-    taken = time.perf_counter() - started
+    with (stdin or Path(os.devnull)).open("rb") as given:
+        started = time.perf_counter()
+        done = subprocess.run(argv, env=env, stdin=given, capture_output=True, timeout=_GIT_S, check=False)
+        taken = time.perf_counter() - started
     if done.returncode:
         raise TandemError(f"git {args[0]} failed: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
     return taken
 
 
+def _renewed(where: Path) -> None:
+    """Have an empty bare repository there."""
+    shutil.rmtree(where, ignore_errors=True)
+    _git("init", "-q", "--bare", str(where))
+
+
+def _packed(git_dir: Path, base: CommitId, large: CommitId) -> Path:
+    """Write what one commit has and another has not into a pack of its own, and return the file."""
+    wanted = git_dir.with_name("wanted")
+    wanted.write_text(f"{large}\n^{base}\n", "ascii")
+    _git("pack-objects", "-q", "--revs", str(git_dir.with_name("large")), git_dir=git_dir, stdin=wanted)
+    (pack,) = git_dir.parent.glob("large-*.pack")
+    return pack
+
+
 # --- the repository -------------------------------------------------------------------------------------------
 
 
-def _make(where: Path, size: Size) -> tuple[CommitId, CommitId]:
+def make(where: Path, size: Size) -> tuple[CommitId, CommitId]:
     """Make a repository and return its commits: many small files, and over it files that cannot be compressed."""
     _git("init", "-q", "--bare", str(where))
     argv = ["git", "--git-dir", str(where), "fast-import", "--quiet", f"--export-marks={where / 'marks'}"]
