@@ -15,7 +15,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ import grpc
 from grpc import aio
 
 from tandem import identity
+from tandem.endpoints import Endpoint
 from tandem.errors import TandemError
+from tandem.identity import NodeId
 from tandem.peers import Peers
 from worker.paired import PairedPort
 
@@ -116,24 +118,38 @@ async def _count(pieces: AsyncIterator[bytes], context: Any) -> AsyncIterator[by
     yield b"%d" % size_bytes
 
 
-def _add_services(server: aio.Server) -> None:
-    methods: dict[str, Any] = {  # gRPC's types know no async
-        ECHO: grpc.unary_unary_rpc_method_handler(_echo),  # pyright: ignore
-        COUNT: grpc.stream_stream_rpc_method_handler(_count),  # pyright: ignore
-    }
-    service = ECHO.split("/")[1]
-    named = {name.rpartition("/")[2]: handler for name, handler in methods.items()}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, named),))
+class _Floor:
+    """What is behind the ports: it counts bytes, and does nothing that anybody would have to know of."""
+
+    def add_services(self, server: aio.Server) -> None:
+        """Answer on a server."""
+        methods: dict[str, Any] = {  # gRPC's types know no async
+            ECHO: grpc.unary_unary_rpc_method_handler(_echo),  # pyright: ignore
+            COUNT: grpc.stream_stream_rpc_method_handler(_count),  # pyright: ignore
+        }
+        service = ECHO.split("/")[1]
+        named = {name.rpartition("/")[2]: handler for name, handler in methods.items()}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, named),))
+
+    def stop_work(self, node: NodeId) -> None:
+        """Stop nothing: nothing outlives its call."""
+
+    async def moved(self, listening: Sequence[Endpoint]) -> None:
+        """Tell nobody: its port is given."""
+
+    def works_for(self, routers: Collection[NodeId]) -> None:
+        """Keep nothing of anybody's."""
 
 
 async def serve(home: Path, paired_port: int) -> None:
     """Answer until the process is ended; says its ports as a line of JSON."""
     plain = aio.server()  # as gRPC comes
-    _add_services(plain)
+    behind = _Floor()
+    behind.add_services(plain)
     ports = {"tcp": _listen(), "grpc": plain.add_insecure_port(f"{_HOST}:0"), "paired": paired_port}
     await plain.start()
     at = f"{_HOST}:{paired_port}"
-    paired = PairedPort(lambda: identity.load(home), Peers(home), (at,), _add_services, lambda node: None)
+    paired = PairedPort(lambda: identity.load(home), Peers(home), (at,), behind)
     await paired.follow()
     sys.stdout.write(json.dumps(ports) + "\n")
     sys.stdout.flush()

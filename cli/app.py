@@ -56,11 +56,13 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "pair": ("pair", "pair", "Make two machines trust each other: one shows a code, the other is told it."),
         "nodes": ("nodes", "nodes", "List the paired machines, or rename one."),
         "unpair": ("nodes", "unpair", "Trust a paired machine no longer, at once."),
+        "share": ("share", "share", "Keep a repository here that paired machines clone and push by name."),
         "worker": ("machines", "worker", "Run a worker in the foreground."),
         "install": ("service", "install_service", "Have the router or a worker started at login and kept running."),
         "uninstall": ("service", "uninstall_service", "Stop an installed router or worker and remove it."),
         "faults": ("faults", "faults", "List the points at which a test may break the programs."),
         "bench": ("bench", "bench", "Measure what Tandem itself costs."),
+        "accept": ("accept", "accept", "Measure this machine against its targets, and write the result down."),
         "completions": ("completions", "completions", "Print the completion script for a shell."),
     },
 }

@@ -7,8 +7,13 @@ say() { echo "tandem: $*"; }
 . deploy/system.sh
 began=$(date +%s)
 system_package go "$(command -v apt-get >/dev/null && echo golang-go || echo go)" "for tests in Go"
-system_package cargo "$(command -v apt-get >/dev/null && echo cargo || echo rust)" "for tests in Rust"
+system_package cargo "$(command -v apt-get >/dev/null && echo cargo || echo rust)" "for tests in Rust" "cargo --version" # rustup's stand-in may be there without any Rust
 system_package npm npm "for jest and vitest"
+if [ "$(uname)" = Linux ]; then
+    for tool in ip:iproute2 strace:strace lsof:lsof setpriv:util-linux systemd-analyze:systemd; do
+        system_package "${tool%%:*}" "${tool#*:}" "for tests of networks, services and rights"
+    done
+fi
 mkdir -p .venv/js
 echo '{"private": true}' > .venv/js/package.json
 # The newest that run on Node 18, which Debian 12 has, and on everything later.

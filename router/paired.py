@@ -1,7 +1,8 @@
 """Paired workers as the router sees them: one node each, over mutual TLS, at whichever of its addresses answers.
 
 The certificate says who a node is; an address is only where to look for it. A node is looked at every few seconds, and
-calls take what the last look saw: nobody waits for a machine that is away. `Links` follows who is paired.
+calls take what the last look saw: nobody waits for a machine that is away. All its addresses are measured now and then, and
+the best is used (`router.routes`). `Links` follows who is paired.
 """
 
 from __future__ import annotations
@@ -14,19 +15,28 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc import aio
 
+from router import measuring, routes
 from router.node import Node
-from tandem import channel, endpoints, identity, probe
+from router.routes import Route
+from router.seeking import Seeker
+from tandem import channel, endpoints, identity, media, probe
+from tandem.config import LinkConfig
 from tandem.errors import NotPaired, TandemError, Unreachable
 from tandem.identity import TLS_NAME, Identity, NodeId
 from tandem.peers import Book, Peer, Peers
-from tandem.types import Json, NodeInfo
+from tandem.types import Json, Medium, NodeInfo
+from tandem.v1.worker_pb2_grpc import WorkerServiceStub
 
 log = logging.getLogger(__name__)
 LOOK_S = 2.0  # between two looks, and for one address to answer
+SURVEY_S = 30.0  # between two looks at all addresses
+CARRY_S = 600.0  # after so long it is measured again what an address carries
+CARRY_WAIT_S = 6.0
 FOLLOW_S = 0.5  # between two looks at who is paired
 _DRAIN_S = 3600.0  # for calls on a connection that was left for another; a dead one ends by its own pings
 _LEFT_MAX = 4  # such connections; a call on an older one is picked up elsewhere
@@ -37,8 +47,14 @@ class PairedNode(Node):
 
     here = False
 
-    def __init__(self, peer: Peer, me: Identity) -> None:
+    def __init__(self, peer: Peer, me: Identity, link: LinkConfig | None = None) -> None:
         self.peer = peer
+        self.hints: tuple[str, ...] = ()  # addresses it was announced at; whether it is there, its certificate says
+        self.routes: dict[str, Route] = {}
+        self.why = ""  # the address in use is
+        self._link = link or LinkConfig()
+        self._surveyed_s = -math.inf
+        self._surveyed: tuple[str, ...] = ()
         self._me = me
         first = peer.addresses[0] if peer.addresses else ""
         super().__init__(first, peer.name, self._connect(first))
@@ -96,15 +112,82 @@ class PairedNode(Node):
             self.trouble, self._away = "", None
             return info
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return every address to try, the one in use first."""
+        return tuple(dict.fromkeys(filter(None, (self.address, *self.peer.addresses, *self.hints))))
+
     async def _first_answer(self) -> NodeInfo:
-        for address in dict.fromkeys((self.address, *self.peer.addresses)):
-            if not address:
-                continue
-            if address != self.address:
-                self._move(address)
+        """Return what the node says at the address in use or, where that is of no use, at the best of the others."""
+        if self.address and await self._is_allowed(self.address):
+            with contextlib.suppress(Unreachable):
+                return await self._ask(LOOK_S, patient=False)
+        others = [address for address in self.addresses if address != self.address]
+        looks = await asyncio.gather(*(self._looked(address) for address in others))
+        self.routes |= {route.address: route for route in looks}
+        choice = routes.choose(looks, "", wifi=self._link.wifi)
+        if choice.address:
+            self.why = choice.why
+            self._move(choice.address)
             with contextlib.suppress(Unreachable):
                 return await self._ask(LOOK_S, patient=False)
         raise await self._why()
+
+    async def survey(self) -> None:
+        """Measure every address once it is time to, and use the best from there on; call it while the node answers."""
+        now_s = time.monotonic()
+        if now_s - self._surveyed_s < SURVEY_S and set(self.addresses) <= set(self._surveyed):
+            return
+        self._surveyed, self._surveyed_s = self.addresses, now_s
+        looks = await asyncio.gather(*(self._looked(address, carry=True) for address in self._surveyed))
+        async with self._looking:
+            self.routes = {route.address: route for route in looks}
+            choice = routes.choose(looks, self.address, wifi=self._link.wifi)
+            self.why = choice.why
+            if choice.address and choice.address != self.address:
+                log.info(
+                    "paired worker moved to", extra={"node": self.name, "address": choice.address, "why": choice.why}
+                )
+                self._move(choice.address)
+                self.doubt()
+
+    async def _looked(self, address: str, *, carry: bool = False) -> Route:
+        """Return what one address shows now, and what it carries where that is wanted and not known."""
+        medium = await self._medium(address)
+        now_s = time.monotonic()
+        known = self.routes.get(address)
+        route = Route(address=address, medium=medium, seen_s=now_s)
+        if not routes.is_allowed(medium, wifi=self._link.wifi):
+            return route  # nothing at all is sent over it
+        is_used = address == self.address  # now; it may be moved away from meanwhile
+        over = self.channel if is_used else self._connect(address)
+        stub: Any = WorkerServiceStub(over)
+        try:
+            route = replace(route, rtt_s=await measuring.round_trip_s(stub, self.name, LOOK_S))
+            if known and known.bytes_s and known.medium == medium and now_s - known.carried_s < CARRY_S:
+                return replace(route, bytes_s=known.bytes_s, carried_s=known.carried_s)
+            if carry:
+                with contextlib.suppress(Unreachable):  # too slow to be measured: it answers all the same
+                    carried = await measuring.bytes_a_second(stub, self.name, CARRY_WAIT_S)
+                    return replace(route, bytes_s=carried, carried_s=now_s)
+            return route
+        except TandemError as error:
+            return replace(route, trouble=error.message)
+        finally:
+            if not is_used:
+                await over.close()
+
+    async def _medium(self, address: str) -> Medium:
+        at = endpoints.parse(address, endpoints.WORKER_PORT)
+        near: Medium = "unknown"
+        with contextlib.suppress(TimeoutError):  # of a resolver
+            async with asyncio.timeout(LOOK_S):
+                near = await asyncio.to_thread(media.towards, at.host, self._link.media)
+        ends: dict[str, Medium] = {place.address: place.medium for place in self._info.places} if self._info else {}
+        return routes.combined(near, ends.get(str(at)))
+
+    async def _is_allowed(self, address: str) -> bool:
+        return self._link.wifi or routes.is_allowed(await self._medium(address), wifi=False)
 
     def _called(self, info: NodeInfo) -> NodeInfo:
         return replace(info, name=self.peer.name)
@@ -131,12 +214,14 @@ class PairedNode(Node):
 
     async def _why(self) -> TandemError:
         """Return why no address answers, as a plain look at each of them tells."""
-        places = [endpoints.parse(address, endpoints.WORKER_PORT) for address in self.peer.addresses]
-        if not places:
+        addresses = self.addresses
+        if not addresses:
             return Unreachable(f"no address of {self.peer.name} is known; pair them anew")
+        barred = [address for address in addresses if not await self._is_allowed(address)]
+        places = [endpoints.parse(address, endpoints.WORKER_PORT) for address in addresses if address not in barred]
         looks = (asyncio.to_thread(probe.look, self._me, self.peer.id, at) for at in places)
         found = await asyncio.gather(*looks)
-        words = "; ".join(one.words for one in found)
+        words = "; ".join((*(one.words for one in found), *map(_barred, barred)))
         kinds = {one.kind for one in found}
         if kinds & {"not paired", "other machine"} and not kinds & {"open"}:
             return NotPaired(f"{self.peer.name}: {words}")
@@ -153,11 +238,18 @@ class PairedNode(Node):
             await self._left.pop().close()
 
 
+def _barred(address: str) -> str:
+    return f"{address} is reached over Wi-Fi, which is not allowed; put the cable in, or set link.wifi = true"
+
+
 class Links:
     """The nodes of all paired workers. `run` until cancelled; `tell` is told the nodes each time they change."""
 
-    def __init__(self, state: Path, tell: Callable[[Sequence[PairedNode]], None]) -> None:
+    def __init__(
+        self, state: Path, tell: Callable[[Sequence[PairedNode]], None], link: LinkConfig | None = None
+    ) -> None:
         self._state = state
+        self._link = link or LinkConfig()
         self._peers = Peers(state)
         self._tell = tell
         self._me: Identity | None = None
@@ -169,11 +261,14 @@ class Links:
 
     async def run(self) -> None:
         """Follow who is paired; closes all connections when cancelled."""
+        seeking = asyncio.create_task(Seeker(self._away, self._hinted).run())
         try:
             while True:
                 await self.follow()
                 await asyncio.sleep(FOLLOW_S)
         finally:
+            seeking.cancel()
+            await asyncio.gather(seeking, return_exceptions=True)
             self._tell([])  # before they are closed
             for node in tuple(self._nodes):
                 await self._drop(node)
@@ -203,7 +298,7 @@ class Links:
         me = self._identity() if new else None
         for peer in new if me else ():
             assert me is not None
-            self._nodes[peer.id] = PairedNode(peer, me)
+            self._nodes[peer.id] = PairedNode(peer, me, self._link)
             self._looks[peer.id] = asyncio.create_task(self._keep_looking(self._nodes[peer.id]))
         if gone or new:  # before the connections are closed, so that nothing new begins on them
             self._tell([node for key, node in self._nodes.items() if key in wanted])
@@ -232,7 +327,23 @@ class Links:
             "trouble": (node.trouble if node else self._trouble) or None,
             "version": info.version if info else None,
             "models": [model.name for model in info.models] if info else [],
+            "why": node.why if node and not node.trouble else "",
+            "routes": self._routes(node) if node else [],
         }
+
+    def _routes(self, node: PairedNode) -> list[Json]:
+        now_s = time.monotonic()
+        return [
+            routes.told(route, used=not node.trouble and address == node.address, wifi=self._link.wifi, now_s=now_s)
+            for address, route in node.routes.items()
+        ]
+
+    def _away(self) -> list[NodeId]:
+        return [key for key, node in self._nodes.items() if node.trouble]
+
+    def _hinted(self, key: NodeId, addresses: tuple[str, ...]) -> None:
+        if key in self._nodes:
+            self._nodes[key].hints = addresses
 
     def _identity(self) -> Identity | None:
         try:
@@ -247,18 +358,23 @@ class Links:
         said = ""
         while True:
             with contextlib.suppress(TandemError):  # it says so itself
-                await node.look()
+                info = await node.look()
                 try:
-                    await self._remember(node)
+                    await self._remember(node, info)
                 except (TandemError, OSError) as error:  # a hint that is not stored; the work goes on without
                     if str(error) != said:
                         log.warning("address was not stored", extra={"node": node.name, "why": str(error)})
                     said = str(error)
+                await node.survey()
             await asyncio.sleep(LOOK_S)
 
-    async def _remember(self, node: PairedNode) -> None:
-        if node.peer.addresses[:1] != (node.address,):
-            await asyncio.to_thread(self._peers.reached, node.peer.id, node.address)
+    async def _remember(self, node: PairedNode, info: NodeInfo) -> None:
+        """Store the address that works, and where the worker says it can be reached otherwise."""
+        inside = endpoints.is_loopback(endpoints.parse(node.address, endpoints.WORKER_PORT).host)
+        said = [place.address for place in info.places]
+        others = tuple(at for at in said if inside or not endpoints.is_loopback(endpoints.parse(at, 0).host))
+        if node.peer.addresses[:1] != (node.address,) or not set(others) <= set(node.peer.addresses):
+            await asyncio.to_thread(self._peers.reached, node.peer.id, node.address, others)
 
     async def _drop(self, node: NodeId) -> None:
         task = self._looks.pop(node)

@@ -98,7 +98,7 @@ class Runs:
             record=lambda run, row: flight.FlightLog(state, RunId(run)).place(row),
         )
         # a machine is paired to take work off this one, so it comes first
-        links = Links(state, lambda paired: nodes.use([*paired, local]))
+        links = Links(state, lambda paired: nodes.use([*paired, local]), config.link)
         await links.follow()  # before a run goes on, so that it goes on where it was
         settings = settings_of(config)
         ports = execution.Ports(

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from tandem import addresses, endpoints
 from tandem.errors import BadConfig, BadInput
 from tandem.paths import SOCKET_PATH_MAX, config_path, home_dir, private_dir, socket_path, state_dir
+from tandem.types import Medium
 
 __all__ = [
     "CODING_CONTEXT_MIN",
@@ -26,6 +27,7 @@ __all__ = [
     "CheckConfig",
     "Config",
     "ContextConfig",
+    "LinkConfig",
     "ModelsConfig",
     "OllamaConfig",
     "OpenAIConfig",
@@ -206,6 +208,9 @@ class WorkerConfig(_Section):
     listen: list[str] = Field(default_factory=list[str])
     """Private addresses of this machine, `HOST` or `HOST:PORT`, on which paired routers may call; empty: all of them as
     soon as there is a paired router, and none before."""
+    announce: bool = True
+    """Whether the network is told that this worker is here, while it listens there, so that a paired router finds it at a
+    new address."""
     share_registries: bool = False
     """Whether what a paired router has installed here may use this user's settings of pip, npm and Go: names and passwords
     of package registries are in them."""
@@ -224,6 +229,23 @@ class WorkerConfig(_Section):
             raise PydanticCustomError("address", "{why}", {"why": error.message}) from None
 
 
+class LinkConfig(_Section):
+    """The way to paired workers."""
+
+    wifi: bool = False
+    """Whether a worker may be used over Wi-Fi, where no cable leads to it."""
+    media: dict[str, Medium] = Field(default_factory=dict[str, Medium])
+    """What interfaces are, by name, where the system does not know: `thunderbolt`, `ethernet` or `wifi`."""
+
+    @field_validator("media", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = (part.partition("=") for part in value.split(",") if part.strip())
+        return {name.strip(): medium.strip() for name, _, medium in pairs}
+
+
 class Config(_Section):
     """Everything a person may set."""
 
@@ -237,6 +259,7 @@ class Config(_Section):
     prepare: PrepareConfig = PrepareConfig()
     router: RouterConfig = RouterConfig()
     worker: WorkerConfig = WorkerConfig()
+    link: LinkConfig = LinkConfig()
     keep: KeepConfig = KeepConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
 

@@ -44,6 +44,12 @@ def cli() -> None:
     sys.exit(importlib.import_module("cli.__main__").main())
 
 
+def remote() -> None:
+    """Run Git's helper for `tandem::MACHINE/NAME`; Git starts it."""
+    sys.path.insert(0, _ROOT)
+    sys.exit(importlib.import_module("cli.remote").main(sys.argv[1:]))
+
+
 def router() -> None:
     """Run the router in the foreground."""
     _start("router")

@@ -1,9 +1,9 @@
 """Finding machines on the local network by DNS-SD (zeroconf): a hint where to look, and nothing more.
 
 What is announced is a claim that anybody in the network may make. So nothing is believed of it but that an address may be
-worth a try: who is there, the code tells. A machine announces itself only while it shows a code, on the addresses it shows
-it on. Whether a machine lives is not asked here: one that was killed stays announced for many minutes (zeroconf's shortest
-time to live of a name is 1125 s).
+worth a try: who is there, the code or the certificate tells. A machine announces itself while it shows a code, and a worker
+while it listens for paired routers, on the addresses where it does. Whether a machine lives is not asked here: one that was
+killed stays announced for many minutes (zeroconf's shortest time to live of a name is 1125 s).
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from zeroconf import ServiceInfo, Zeroconf
     from zeroconf.asyncio import AsyncZeroconf
 
-_TYPE = "_tandem-pair._tcp.local."  # a machine that shows a code
+PAIRING = "_tandem-pair._tcp.local."  # a machine that shows a code
+WORKER = "_tandem._tcp.local."  # a worker that listens for the routers it is paired with
 _NAME_CHARS = 20  # of an id; a label has at most 63 bytes, and two machines of one name must not be one
 _RESOLVE_MS = 1500
 FOUND_MAX = 64  # machines that are kept; a network full of announcements is somebody's joke
@@ -41,7 +42,7 @@ class Seen:
 
 
 @asynccontextmanager
-async def announced(node: NodeId, name: str, places: Sequence[Endpoint]) -> AsyncGenerator[None]:
+async def announced(node: NodeId, name: str, places: Sequence[Endpoint], kind: str = PAIRING) -> AsyncGenerator[None]:
     """Announce inside the block that a machine is at `places`, which have one port; nothing where there are none.
 
     Announcing takes more than a second, and goes on beside the block; a network that takes no announcement is no trouble.
@@ -50,7 +51,7 @@ async def announced(node: NodeId, name: str, places: Sequence[Endpoint]) -> Asyn
     if not hosts:
         yield
         return
-    telling = asyncio.create_task(_announce(node, name, hosts, places[0].port))
+    telling = asyncio.create_task(_announce(node, name, hosts, places[0].port, kind))
     try:
         yield
     finally:
@@ -58,12 +59,12 @@ async def announced(node: NodeId, name: str, places: Sequence[Endpoint]) -> Asyn
         await asyncio.gather(telling, return_exceptions=True)
 
 
-async def _announce(node: NodeId, name: str, hosts: Sequence[str], port: int) -> None:
+async def _announce(node: NodeId, name: str, hosts: Sequence[str], port: int, kind: str) -> None:
     from zeroconf.asyncio import AsyncServiceInfo
 
     info = AsyncServiceInfo(
-        _TYPE,
-        f"{node[:_NAME_CHARS]}.{_TYPE}",
+        kind,
+        f"{node[:_NAME_CHARS]}.{kind}",
         addresses=[ipaddress.ip_address(host).packed for host in hosts],
         port=port,
         properties={"id": node, "name": name},
@@ -93,10 +94,11 @@ async def find(hosts: Sequence[str], wait_s: float) -> tuple[Seen, ...]:
 
 
 class Finder:
-    """Listens for announcements inside its block; `seen` is what there is at this moment."""
+    """Listens for announcements of a kind inside its block; `seen` is what there is at this moment."""
 
-    def __init__(self, hosts: Sequence[str]) -> None:
+    def __init__(self, hosts: Sequence[str], kind: str = PAIRING) -> None:
         self._hosts = _four(hosts)
+        self._kind = kind
         self._found: dict[str, Seen] = {}
         self._asking = set[asyncio.Task[None]]()
 
@@ -116,7 +118,7 @@ class Finder:
         self._zeroconf = _opened(self._hosts)
         if self._zeroconf is None:
             raise Unavailable("this machine has no private address to look for others from; name one with --at")
-        self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, _TYPE, handlers=[self._changed])
+        self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, self._kind, handlers=[self._changed])
         return self
 
     async def __aexit__(self, *raised: object) -> None:
@@ -141,7 +143,7 @@ class Finder:
     async def _resolve(self, zeroconf: Zeroconf, name: str) -> None:
         from zeroconf.asyncio import AsyncServiceInfo
 
-        info = AsyncServiceInfo(_TYPE, name)
+        info = AsyncServiceInfo(self._kind, name)
         if not await info.async_request(zeroconf, _RESOLVE_MS):
             return
         seen = _read(info)

@@ -35,7 +35,12 @@ def nearby() -> tuple[str, ...]:
 
     A link-local IPv6 address carries its interface: `fe80::1%en5`.
     """
-    return chosen(_all())
+    return chosen((flags, text) for _, flags, text in _all())
+
+
+def carrier(address: str) -> str:
+    """Return the name of the interface that has an address, "" where none has."""
+    return next((name for name, _, text in _all() if text.partition("%")[0] == address), "")
 
 
 def chosen(found: Iterable[tuple[int, str]]) -> tuple[str, ...]:
@@ -52,8 +57,8 @@ def _at_home(text: str) -> bool:
     return at_home(host) and not ipaddress.ip_address(host).is_loopback
 
 
-def _all() -> Iterator[tuple[int, str]]:
-    """Yield each address with its interface's flags."""
+def _all() -> Iterator[tuple[str, int, str]]:
+    """Yield each address as (interface, its flags, the address)."""
     system = ctypes.CDLL(None)  # what Python itself is linked to; looking a library up would start a compiler
     first = ctypes.POINTER(_Entry)()
     if system.getifaddrs(ctypes.byref(first)):
@@ -64,7 +69,7 @@ def _all() -> Iterator[tuple[int, str]]:
             here = entry.contents
             if here.address:
                 name = here.name.decode("ascii", "replace")
-                yield from ((here.flags, text) for text in _text(here.address, name))
+                yield from ((name, here.flags, text) for text in _text(here.address, name))
             entry = here.next
     finally:
         system.freeifaddrs(first)

@@ -157,14 +157,15 @@ class Peers:
                 raise Conflict(f"another paired machine is called {wanted!r} already; choose another name")
             return self._change(book, node, name=wanted)
 
-    def reached(self, node: NodeId, address: str) -> None:
-        """Remember the address that worked last; nothing where the peer is gone."""
+    def reached(self, node: NodeId, address: str, others: tuple[str, ...] = ()) -> None:
+        """Remember the address that worked last, and `others` where it says it is; nothing where the peer is gone."""
         with self._locked(), contextlib.suppress(NotFound):
             book = self.read()
             peer = book.get(node)
-            if peer is not None and peer.addresses[:1] != (address,):
-                rest = tuple(other for other in peer.addresses if other != address)
-                self._change(book, node, addresses=(address, *rest)[:ADDRESSES_MAX])
+            if peer is not None:
+                known = tuple(dict.fromkeys((address, *others, *peer.addresses)))[:ADDRESSES_MAX]
+                if known != peer.addresses:
+                    self._change(book, node, addresses=known)
 
     def _change(self, book: Book, node: NodeId, **changes: Any) -> Peer:
         peer = book.get(node)

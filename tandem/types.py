@@ -286,6 +286,18 @@ class Load:
     waiting: Mapping[int, int] = field(default_factory=dict[int, int])
 
 
+Medium: TypeAlias = Literal["thunderbolt", "ethernet", "wifi", "inside", "unknown"]
+"""What carries an address: `inside` is this machine itself; `unknown` is one without an interface that leads there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """An address a node listens on for paired routers, `HOST:PORT`, and what its interface there is."""
+
+    address: str
+    medium: Medium
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeInfo:
     """A worker's answer to Describe."""
@@ -302,6 +314,7 @@ class NodeInfo:
     calls: Load | None = None  # to models; None where the node does not say
     checks: Load | None = None
     free_bytes: int | None = None  # memory a program could take now without others being pushed out
+    places: tuple[Place, ...] = ()
 
 
 # --- the task and its way -------------------------------------------------------------------------------------

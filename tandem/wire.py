@@ -5,16 +5,18 @@ Each pair is named `x_out` (ours to the wire) and `x_in` (the wire to ours).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, cast, get_args
 
-from tandem import errors, types
+from tandem import endpoints, errors, types
 from tandem.v1 import worker_pb2 as pb
 
-PROTOCOL = 2
+PROTOCOL = 3
+PLACES_MAX = 16  # addresses of a node
 DATA_BYTES = 256 << 10  # one piece of a Git stream; measured best between 256 KiB and 1 MiB
 
 
@@ -422,6 +424,7 @@ def node_out(node: types.NodeInfo) -> pb.DescribeResponse:
         calls=node.calls and _load_out(node.calls),
         checks=node.checks and _load_out(node.checks),
         free_bytes=node.free_bytes,
+        places=[pb.Place(address=place.address, medium=place.medium) for place in node.places],
     )
 
 
@@ -457,7 +460,17 @@ def node_in(message: pb.DescribeResponse) -> types.NodeInfo:
         calls=_load_in(message.calls) if message.HasField("calls") else None,
         checks=_load_in(message.checks) if message.HasField("checks") else None,
         free_bytes=message.free_bytes if message.HasField("free_bytes") else None,
+        places=tuple(_places_in(message.places)),
     )
+
+
+def _places_in(places: Iterable[pb.Place]) -> Iterator[types.Place]:
+    """Yield what of a node's addresses may be called: private numbers, and not more than are kept of one."""
+    for place in list(places)[:PLACES_MAX]:
+        with contextlib.suppress(errors.BadInput):
+            at = endpoints.to_listen_on(place.address, endpoints.WORKER_PORT, "its address")
+            medium = cast(types.Medium, place.medium) if place.medium in get_args(types.Medium) else "unknown"
+            yield types.Place(address=str(at), medium=medium)
 
 
 def _load_in(message: pb.Load) -> types.Load:

@@ -110,7 +110,7 @@ async def serve(config: Config, places: Places, name: str, *, lifeline: bool, se
     socket_file = places.socket
     _free(socket_file, replace=lifeline or service)
     fence = Fence.take(places.state)
-    servicer = Servicer(await _offer(config, places.state, name, fence))
+    servicer = Servicer(await _offer(config, places, name, fence))
     server = aio.server(options=channel.SERVER_OPTIONS)
     add_WorkerServiceServicer_to_server(servicer, server)
     health = HealthServicer()
@@ -121,7 +121,7 @@ async def serve(config: Config, places: Places, name: str, *, lifeline: bool, se
     await server.start()
     failpoint("worker.ready")
     print(json.dumps({"ready": True, "socket": str(socket_file), "name": name}), flush=True)
-    paired = asyncio.create_task(_paired_port(config, places.home, servicer))
+    paired = asyncio.create_task(_paired_port(config, places.home, name, servicer))
     beating = asyncio.create_task(_beat(fence, leave, aloud=lifeline)) if lifeline or service else None
     try:
         await leave.wait()
@@ -137,29 +137,27 @@ async def serve(config: Config, places: Places, name: str, *, lifeline: bool, se
         socket_file.unlink(missing_ok=True)
 
 
-async def _paired_port(config: Config, home: Path, servicer: Servicer) -> None:
+async def _paired_port(config: Config, home: Path, name: str, servicer: Servicer) -> None:
     """Keep the port for paired routers; whatever goes wrong with it, the worker's own socket still answers."""
     from tandem import identity
     from tandem.peers import Peers
-    from tandem.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
+    from worker.host import Host
     from worker.paired import FOLLOW_S, PairedPort
 
-    port = PairedPort(
-        lambda: identity.load(home),
-        Peers(home),
-        config.worker.listen,
-        lambda server: add_WorkerServiceServicer_to_server(servicer, server),
-        servicer.stop_work,
-    )
+    host = Host(config, servicer, lambda: identity.load(home).id, name)
+    port = PairedPort(lambda: identity.load(home), Peers(home), config.worker.listen, host)
     said = ""
-    while True:
-        try:
-            await port.run()
-        except (TandemError, OSError) as error:
-            if str(error) != said:
-                log.error("the port for paired routers failed", extra={"why": str(error)})
-            said = str(error)
-        await asyncio.sleep(FOLLOW_S)
+    try:
+        while True:
+            try:
+                await port.run()
+            except (TandemError, OSError) as error:
+                if str(error) != said:
+                    log.error("the port for paired routers failed", extra={"why": str(error)})
+                said = str(error)
+            await asyncio.sleep(FOLLOW_S)
+    finally:
+        await host.close()
 
 
 async def _beat(fence: Fence, leave: asyncio.Event, *, aloud: bool) -> None:
@@ -182,7 +180,7 @@ async def _beat(fence: Fence, leave: asyncio.Event, *, aloud: bool) -> None:
             return
 
 
-async def _offer(config: Config, state: Path, name: str, fence: Fence) -> Offer:
+async def _offer(config: Config, places: Places, name: str, fence: Fence) -> Offer:
     from tandem.types import NodeInfo
     from tandem.wire import PROTOCOL
     from worker import sandbox
@@ -195,6 +193,7 @@ async def _offer(config: Config, state: Path, name: str, fence: Fence) -> Offer:
     from worker.scheduler import Scheduler
     from worker.servicer import Offer
 
+    state = places.state
     backends: list[Backend] = []
     if config.rehearsal.script:
         from worker.backends import rehearsal
@@ -211,6 +210,7 @@ async def _offer(config: Config, state: Path, name: str, fence: Fence) -> Offer:
 
         backends.append(OpenAIBackend(config.openai, wanted))
     rung = await asyncio.to_thread(sandbox.select)
+    collector = Collector(state, fence)
     environments = Environments(state, rung, fence, share_registries=config.worker.share_registries)
     node = NodeInfo(
         name=name,
@@ -224,12 +224,14 @@ async def _offer(config: Config, state: Path, name: str, fence: Fence) -> Offer:
     return Offer(
         node=node,
         state=state,
+        home=places.home,
         backends=Backends(backends),
         checks=Checker(state, name, rung, environments),
         prepares=environments,
         calls=Scheduler(config.worker.calls, config.worker.queue),
         check_places=Scheduler(config.worker.checks, config.worker.queue),
-        collects=Collector(state, fence).collect,
+        collects=collector.collect,
+        keeps_only=collector.keep_only,
         replies=Replies(state / "replies"),
         fence=fence,
     )

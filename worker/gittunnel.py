@@ -12,27 +12,31 @@ import os
 import re
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from tandem import disk
 from tandem.errors import BadInput, TandemError
 from tandem.git import command, environment, git
 from tandem.paths import private_dir
+from tandem.pieces import pieces
 from tandem.wire import DATA_BYTES
 
 SERVICES = {"git-upload-pack": "upload-pack", "git-receive-pack": "receive-pack"}
 PACK_BYTES_MAX = 4 << 30
+OURS = (
+    "receive.denyDeletes=false",
+    "receive.denyNonFastForwards=false",
+    "receive.hideRefs=refs/",  # a hidden reference cannot be pushed to
+    "receive.hideRefs=!refs/tandem/",
+)
+"""What may be done to references of a repository that is Tandem's alone."""
 _CHECKS = (
     "receive.fsckObjects=true",
     "transfer.fsckObjects=true",
     f"receive.maxInputSize={PACK_BYTES_MAX}",
-    "receive.denyDeletes=false",
-    "receive.denyNonFastForwards=false",
     "receive.autogc=false",
     "receive.unpackLimit=1",  # taken apart, a few large files take three times as long; a small push costs the same
-    "receive.hideRefs=refs/",  # a hidden reference cannot be pushed to
-    "receive.hideRefs=!refs/tandem/",
     # history as it is: mistakes of old tools are warnings, what could do harm at checkout stays an error
     "receive.fsck.zeroPaddedFilemode=warn",
     "receive.fsck.missingSpaceBeforeDate=warn",
@@ -65,7 +69,7 @@ async def make(state: Path, repo_id: str) -> Path:
     folder = git_dir(state, repo_id)
     if not folder.exists() and not folder.is_symlink():
         await _create(folder)
-    _examine(folder)
+    examine(folder)
     return folder
 
 
@@ -76,11 +80,11 @@ async def _create(folder: Path) -> None:
         fresh = Path(name) / "repo.git"
         await git("init", "-q", "--bare", "--template=", str(fresh), git_dir=fresh)
         fresh.chmod(0o700)
-        with contextlib.suppress(OSError):  # another stream was quicker; `_examine` looks at its work
+        with contextlib.suppress(OSError):  # another stream was quicker; `examine` looks at its work
             fresh.rename(folder)
 
 
-def _examine(folder: Path) -> None:
+def examine(folder: Path) -> None:
     """Refuse a place that is not as we made it: Git would follow a link or borrowed objects wherever they lead."""
     odd = ""
     if folder.is_symlink() or not folder.is_dir():
@@ -95,8 +99,10 @@ def _examine(folder: Path) -> None:
         raise TandemError(f"{folder} {odd}; move it away, and it is made anew")
 
 
-async def serve(folder: Path, service: str, received: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Run one service over `folder`: bytes of the peer in, Git's answer out.
+async def serve(
+    folder: Path, service: str, received: AsyncIterator[bytes], rules: Sequence[str] = OURS
+) -> AsyncIterator[bytes]:
+    """Run one service over `folder`: bytes of the peer in, Git's answer out. `rules` are settings about references.
 
     Raises:
         BadInput: There is no such service.
@@ -107,7 +113,7 @@ async def serve(folder: Path, service: str, received: AsyncIterator[bytes]) -> A
         raise BadInput(f"there is no Git service {service!r} here")
     if service == "git-receive-pack":
         disk.must_have_room("commits could not be taken", folder)
-    argv = command(SERVICES[service], str(folder), config=_CHECKS)
+    argv = command(SERVICES[service], str(folder), config=(*_CHECKS, *rules))
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=asyncio.subprocess.PIPE,
@@ -115,6 +121,7 @@ async def serve(folder: Path, service: str, received: AsyncIterator[bytes]) -> A
         stderr=asyncio.subprocess.PIPE,
         env=environment(folder),
         start_new_session=True,
+        limit=DATA_BYTES,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -122,7 +129,7 @@ async def serve(folder: Path, service: str, received: AsyncIterator[bytes]) -> A
     feeding = asyncio.create_task(_feed(process.stdin, received))
     listening = asyncio.create_task(_tail(process.stderr))
     try:
-        while piece := await process.stdout.read(DATA_BYTES):
+        async for piece in pieces(process.stdout):
             yield piece
         if await process.wait() not in (0, 1):  # 1: refused, and said so in its own protocol
             words = " ".join((await listening).decode("utf-8", "replace").split()) or "it said nothing"

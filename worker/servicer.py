@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from tandem import channel, clearing, disk, errors, types, wire
+from tandem import channel, clearing, disk, errors, shared, types, wire
 from tandem.faults import failpoint
 from tandem.identity import NodeId
 from tandem.ports import OnProgress
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 PROGRESS_MAX = 256  # progress lines kept per piece of work
 GATHER_S = 0.02  # how long the pieces of a reply are gathered into one message; a person sees no difference
+MEASURE_MAX = 16 << 20  # bytes of one measurement: a second over a slow network
+_NOTHING = os.urandom(wire.DATA_BYTES)
 _SLACK_S = 30.0  # what a check may need beyond its command: the tree, the report
 
 
@@ -56,12 +59,14 @@ class Offer:
 
     node: types.NodeInfo
     state: Path
+    home: Path
     backends: Backends
     checks: Checks
     prepares: Prepares
     calls: Scheduler
     check_places: Scheduler
     collects: Callable[[types.Kept], Awaitable[list[types.Freed]]]
+    keeps_only: Callable[[Collection[NodeId]], Awaitable[None]]
     replies: Replies
     fence: Fence
 
@@ -75,6 +80,8 @@ class Servicer(WorkerServiceServicer):
         self._checks: Generations[pb.CheckResponse] = Generations()
         self._prepares: Generations[pb.PrepareResponse] = Generations()
         self._packing: dict[Path, asyncio.Task[bool]] = {}
+        self.places: tuple[types.Place, ...] = ()
+        """Where this node listens for paired routers now."""
 
     async def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.DescribeResponse:
         """Exchange versions and say what is on offer."""
@@ -97,6 +104,7 @@ class Servicer(WorkerServiceServicer):
                 calls=self._offer.calls.load(),
                 checks=self._offer.check_places.load(),
                 free_bytes=await asyncio.to_thread(freememory.free_bytes),
+                places=self.places,
             )
         )
 
@@ -193,13 +201,21 @@ class Servicer(WorkerServiceServicer):
             first = await anext(request_iterator, None)
             if first is None or not first.HasField("open"):
                 raise errors.BadInput("a Git stream begins with its repository and service")
-            folder = await gittunnel.make(self._offer.state, callers.repository(first.open.repo_id))
+            folder, rules = await self._repository(first.open)
             failpoint("worker.git")
             received = (message.data async for message in request_iterator)
-            async for piece in gittunnel.serve(folder, first.open.service, received):
+            async for piece in gittunnel.serve(folder, first.open.service, received, rules):
                 yield pb.GitResponse(data=piece)
             failpoint("worker.received")
             self._pack(folder)
+
+    async def _repository(self, opened: pb.GitOpen) -> tuple[Path, Sequence[str]]:
+        """Return which repository a Git stream is about, and what may be done to its references."""
+        if opened.shared:
+            folder = shared.there(self._offer.home, opened.shared)
+            gittunnel.examine(folder)
+            return folder, shared.RULES
+        return await gittunnel.make(self._offer.state, callers.repository(opened.repo_id)), gittunnel.OURS
 
     def _pack(self, folder: Path) -> None:
         """Have a repository's references and objects gathered, if need be; whoever pushed does not wait for that."""
@@ -242,10 +258,24 @@ class Servicer(WorkerServiceServicer):
             return wire.freed_out(freed)
         raise AssertionError("aborting raises")
 
+    async def Measure(self, request: pb.MeasureRequest, context: Any) -> AsyncIterator[pb.MeasureResponse]:
+        """Send bytes that mean nothing and cannot be pressed together."""
+        async with self._answering(context):
+            if not 0 <= request.bytes <= MEASURE_MAX:
+                raise errors.BadInput(f"{request.bytes} bytes were asked for, and 0 to {MEASURE_MAX} are sent")
+            left = request.bytes
+            while left > 0:
+                yield pb.MeasureResponse(data=_NOTHING[:left])
+                left -= len(_NOTHING)
+
     def stop_work(self, node: NodeId) -> None:
         """Stop what a paired router began here, whether or not anybody listens."""
         stopped = sum(registry.stop(node) for registry in (self._replies, self._checks, self._prepares))
         log.info("work of a router stopped", extra={"peer": node, "count": stopped})
+
+    async def keep_only(self, routers: Collection[NodeId]) -> None:
+        """Remove what other routers than these left here."""
+        await self._offer.keeps_only(routers)
 
     async def close(self) -> None:
         """Stop all work."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,24 +12,34 @@ from cli import machine, output
 from cli.launch import ensure_router, running_router
 from cli.params import RUN
 from cli.render.loose import items, objects, text
+from cli.render.machines import machine_lines, news_of
 from cli.render.text import one_line
 from tandem import endpoints, identity, probe
 from tandem.errors import TandemError
 from tandem.peers import Book, Peer
 
+WATCH_S = 1.0  # between two looks; the router itself looks every two seconds
 _json = click.option("--json", "as_json", is_flag=True, help="Print one object.")
 
 
 @click.group(invoke_without_command=True)
 @click.option("--why", "run", type=RUN, help="Say where each call of a run went, and why others did not get it.")
+@click.option(
+    "--watch", is_flag=True, help="Go on showing them until Ctrl-C; elsewhere than at a terminal, what changes."
+)
 @_json
 @click.pass_context
-def nodes(context: click.Context, run: str | None, as_json: bool) -> None:
-    """List this machine and those it is paired with: id, address in use, reachable or why not, version, models.
+def nodes(context: click.Context, run: str | None, watch: bool, as_json: bool) -> None:
+    """List this machine and those it is paired with: id, address in use and why, or why none, version, models.
 
     A router that runs says what it sees; where none does, each machine's port is looked at from here.
     """
     if context.invoked_subcommand is not None:
+        return
+    if watch and run is not None:
+        raise click.UsageError("--watch shows what is, --why what was; choose one")
+    if watch:
+        _watch(as_json=as_json)
         return
     if run is None:
         _list(as_json=as_json)
@@ -72,21 +83,63 @@ def unpair(node: str, as_json: bool) -> None:
 
 
 def _list(*, as_json: bool) -> None:
+    found = _found()
+    if as_json:
+        output.say_json(found)
+        return
+    for line in _told(found):
+        output.say(line)
+
+
+def _found() -> dict[str, Any]:
     book = machine.paired().read()
     seen = _seen(book)
     here = {"name": machine.name(), "id": machine.mine().id}
-    if as_json:
-        output.say_json({"this": here, "nodes": [seen[peer.id] for peer in book.peers], "trouble": list(book.damaged)})
+    return {"this": here, "nodes": [seen[peer.id] for peer in book.peers], "trouble": list(book.damaged)}
+
+
+def _told(found: dict[str, Any]) -> list[str]:
+    lines = [f"{found['this']['name']}: this machine", f"  id: {identity.grouped(found['this']['id'])}"]
+    for node in objects(found["nodes"]):
+        lines += machine_lines(node, output.width())
+    lines += [f"! {one_line(line)}" for line in found["trouble"]]
+    if not found["nodes"]:
+        lines.append("no other machine is paired with it; `tandem pair` begins that")
+    return lines
+
+
+def _watch(*, as_json: bool) -> None:
+    """Show the machines until interrupted: repainted at a terminal, elsewhere whatever changed, JSON an object a line."""
+    ensure_router()  # it is the one that measures
+    if output.draws() and not as_json:
+        _repaint()
         return
-    output.say(f"{here['name']}: this machine")
-    output.say(f"  id: {identity.grouped(machine.mine().id)}")
-    for peer in book.peers:
-        for line in _lines(peer, seen[peer.id]):
-            output.say(line)
-    for line in book.damaged:
-        output.say(f"! {one_line(line)}")
-    if not book.peers:
-        output.say("no other machine is paired with it; `tandem pair` begins that")
+    before: dict[str, tuple[str, ...]] = {}
+    while True:
+        nodes = objects(_found()["nodes"])
+        for node in nodes:
+            if before.get(text(node, "id")) == news_of(node):
+                continue
+            if as_json:
+                output.say_json({"at_s": time.time(), **node})
+                continue
+            output.say(time.strftime("%H:%M:%S"))
+            for line in machine_lines(node, output.width()):
+                output.say(line)
+        before = {text(node, "id"): news_of(node) for node in nodes}
+        time.sleep(WATCH_S)
+
+
+def _repaint() -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(highlight=False, no_color=not output.colours(), markup=False, emoji=False)
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            live.update(Text("\n".join(_told(_found()))), refresh=True)
+            time.sleep(WATCH_S)
 
 
 def _seen(book: Book) -> dict[str, dict[str, Any]]:
@@ -102,7 +155,8 @@ def _seen(book: Book) -> dict[str, dict[str, Any]]:
 
 
 def _state(found: dict[str, Any]) -> dict[str, Any]:
-    return {key: found.get(key) for key in ("address", "trouble", "version")} | {"models": items(found.get("models"))}
+    known = {key: found.get(key) for key in ("address", "trouble", "version", "why")}
+    return known | {key: items(found.get(key)) for key in ("models", "routes")}
 
 
 def _looked(peers: list[Peer]) -> dict[str, dict[str, Any]]:
@@ -123,23 +177,3 @@ def _looked(peers: list[Peer]) -> dict[str, dict[str, Any]]:
 
     with ThreadPoolExecutor(max_workers=16) as threads:
         return dict(zip((peer.id for peer in peers), threads.map(look, peers), strict=True))
-
-
-def _lines(peer: Peer, seen: dict[str, Any]) -> list[str]:
-    if peer.role == "router":
-        how = "a router that this machine works for"
-    elif seen["trouble"]:
-        how = "a worker that cannot be used"
-    else:
-        version = f", Tandem {one_line(text(seen, 'version'))}" if seen["version"] else ""
-        how = f"a worker, used at {seen['address']}{version}" if seen["address"] else "a worker, not looked at yet"
-    lines = [
-        f"{one_line(peer.name)}: {how}",
-        f"  id: {identity.grouped(peer.id)}",
-        f"  paired since {machine.since(peer)}",
-    ]
-    if peer.role == "worker":
-        lines.append(f"  addresses: {', '.join(peer.addresses) or 'none known'}")
-    if seen["models"]:
-        lines.append(f"  models: {', '.join(one_line(str(model)) for model in seen['models'])}")
-    return lines + ([f"  ! {one_line(str(seen['trouble']))}"] if seen["trouble"] else [])

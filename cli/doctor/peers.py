@@ -12,7 +12,8 @@ from cli.doctor.finding import Cause, Finding, ill, well
 from cli.doctor.look import Look
 from cli.doctor.network import denied, pings
 from cli.render.text import one_line
-from tandem import endpoints, identity, probe
+from tandem import endpoints, identity, media, probe
+from tandem.config import Config, LinkConfig
 from tandem.errors import BadConfig
 from tandem.peers import Peer, Peers
 
@@ -49,24 +50,45 @@ def findings(look: Look) -> Iterator[Finding]:
     except BadConfig as error:
         yield ill("this machine's identity", "identity-broken", error.message, "move it away and pair anew")
         return
+    link = (look.config or Config()).link
     for peer in workers:
-        yield _one(me, peer)
+        yield _one(me, peer, link)
 
 
-def _one(me: identity.Identity, peer: Peer) -> Finding:
+def _one(me: identity.Identity, peer: Peer, link: LinkConfig) -> Finding:
+    """Look at a worker's addresses until one answers over a cable; Wi-Fi counts only where no cable does."""
     name = f"paired worker {one_line(peer.name)}"
     seen: dict[probe.Kind, str] = {}
+    over_air: list[str] = []
+    missed = 0  # over a cable
     for address in peer.addresses:
         at = endpoints.parse(address, endpoints.WORKER_PORT)
+        is_air = media.towards(at.host, link.media) == "wifi"
         found = probe.look(me, peer.id, at)
+        if found.kind == "open" and not is_air:
+            return well(name, f"answers at {address}" + (f"; not at {missed} before it" if missed else ""))
         if found.kind == "open":
-            missed = f"; not at {len(seen)} before it" if seen else ""
-            return well(name, f"answers at {address}{missed}")
+            over_air.append(address)
+            continue
+        missed += not is_air
         kind: probe.Kind = found.kind
         if found.number == errno.EHOSTUNREACH and denied(found.number, found.took_s, pinged=pings(at.host)):
             kind = "denied"
         seen.setdefault(kind, found.words)
+    if over_air:
+        return _over_air(name, over_air[0], missed, allowed=link.wifi)
     if not seen:
         return ill(name, "peer-no-way", "no address of it is known", "pair the two anew")
     (cause, remedy), words = next((told, seen[kind]) for kind, told in _CAUSES.items() if kind in seen)
     return ill(name, cause, one_line(words), remedy)
+
+
+def _over_air(name: str, address: str, missed: int, *, allowed: bool) -> Finding:
+    cables = f"at none of its {missed} addresses by cable" if missed else "by cable no address of it is known"
+    if not allowed:
+        text = f"answers over Wi-Fi alone, at {address}; {cables}"
+        return ill(name, "wifi-not-allowed", text, "put the cable in, or set link.wifi = true")
+    if missed:
+        text = f"bridge down (using Wi-Fi at {address}): it answers {cables}"
+        return ill(name, "bridge-down", text, "see that the cable is in and the bridge has an address on both machines")
+    return well(name, f"answers at {address}, over Wi-Fi")

@@ -29,7 +29,7 @@ class DescribeRequest(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble", "calls", "checks", "free_bytes")
+    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble", "calls", "checks", "free_bytes", "places")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class DescribeResponse(_message.Message):
     CALLS_FIELD_NUMBER: _ClassVar[int]
     CHECKS_FIELD_NUMBER: _ClassVar[int]
     FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
     name: str
     boot_id: str
     version: str
@@ -54,7 +55,28 @@ class DescribeResponse(_message.Message):
     calls: Load
     checks: Load
     free_bytes: int
-    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ..., calls: _Optional[_Union[Load, _Mapping]] = ..., checks: _Optional[_Union[Load, _Mapping]] = ..., free_bytes: _Optional[int] = ...) -> None: ...
+    places: _containers.RepeatedCompositeFieldContainer[Place]
+    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ..., calls: _Optional[_Union[Load, _Mapping]] = ..., checks: _Optional[_Union[Load, _Mapping]] = ..., free_bytes: _Optional[int] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
+
+class Place(_message.Message):
+    __slots__ = ("address", "medium")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    MEDIUM_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    medium: str
+    def __init__(self, address: _Optional[str] = ..., medium: _Optional[str] = ...) -> None: ...
+
+class MeasureRequest(_message.Message):
+    __slots__ = ("bytes",)
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    bytes: int
+    def __init__(self, bytes: _Optional[int] = ...) -> None: ...
+
+class MeasureResponse(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("places", "running", "waiting")
@@ -377,12 +399,14 @@ class GitRequest(_message.Message):
     def __init__(self, open: _Optional[_Union[GitOpen, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class GitOpen(_message.Message):
-    __slots__ = ("repo_id", "service")
+    __slots__ = ("repo_id", "service", "shared")
     REPO_ID_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
     repo_id: str
     service: str
-    def __init__(self, repo_id: _Optional[str] = ..., service: _Optional[str] = ...) -> None: ...
+    shared: str
+    def __init__(self, repo_id: _Optional[str] = ..., service: _Optional[str] = ..., shared: _Optional[str] = ...) -> None: ...
 
 class GitResponse(_message.Message):
     __slots__ = ("data",)

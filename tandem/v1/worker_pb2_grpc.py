@@ -69,6 +69,11 @@ class WorkerServiceStub:
                 request_serializer=tandem_dot_v1_dot_worker__pb2.CollectRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_worker__pb2.CollectResponse.FromString,
                 _registered_method=True)
+        self.Measure = channel.unary_stream(
+                '/tandem.v1.WorkerService/Measure',
+                request_serializer=tandem_dot_v1_dot_worker__pb2.MeasureRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_worker__pb2.MeasureResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -124,6 +129,13 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Measure(self, request, context):
+        """Send so many bytes that mean nothing, which shows what the way between the two carries.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -161,6 +173,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.Collect,
                     request_deserializer=tandem_dot_v1_dot_worker__pb2.CollectRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_worker__pb2.CollectResponse.SerializeToString,
+            ),
+            'Measure': grpc.unary_stream_rpc_method_handler(
+                    servicer.Measure,
+                    request_deserializer=tandem_dot_v1_dot_worker__pb2.MeasureRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_worker__pb2.MeasureResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -352,6 +369,33 @@ class WorkerService:
             '/tandem.v1.WorkerService/Collect',
             tandem_dot_v1_dot_worker__pb2.CollectRequest.SerializeToString,
             tandem_dot_v1_dot_worker__pb2.CollectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Measure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tandem.v1.WorkerService/Measure',
+            tandem_dot_v1_dot_worker__pb2.MeasureRequest.SerializeToString,
+            tandem_dot_v1_dot_worker__pb2.MeasureResponse.FromString,
             options,
             channel_credentials,
             insecure,

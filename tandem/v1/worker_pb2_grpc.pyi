@@ -49,6 +49,8 @@ class WorkerServiceStub:
     """Stop the work behind a request id. Answers whether there was any."""
     Collect: _grpc.UnaryUnaryMultiCallable[_worker_pb2.CollectRequest, _worker_pb2.CollectResponse]
     """Remove what nobody needs any more, and say what that freed."""
+    Measure: _grpc.UnaryStreamMultiCallable[_worker_pb2.MeasureRequest, _worker_pb2.MeasureResponse]
+    """Send so many bytes that mean nothing, which shows what the way between the two carries."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -69,6 +71,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Stop the work behind a request id. Answers whether there was any."""
     Collect: _aio.UnaryUnaryMultiCallable[_worker_pb2.CollectRequest, _worker_pb2.CollectResponse]  # type: ignore[assignment]
     """Remove what nobody needs any more, and say what that freed."""
+    Measure: _aio.UnaryStreamMultiCallable[_worker_pb2.MeasureRequest, _worker_pb2.MeasureResponse]  # type: ignore[assignment]
+    """Send so many bytes that mean nothing, which shows what the way between the two carries."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -128,5 +132,13 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.CollectResponse, _abc.Awaitable[_worker_pb2.CollectResponse]]:
         """Remove what nobody needs any more, and say what that freed."""
+
+    @_abc_1.abstractmethod
+    def Measure(
+        self,
+        request: _worker_pb2.MeasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_worker_pb2.MeasureResponse], _abc.AsyncIterator[_worker_pb2.MeasureResponse]]:
+        """Send so many bytes that mean nothing, which shows what the way between the two carries."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

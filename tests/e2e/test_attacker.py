@@ -1,14 +1,13 @@
 """Three machines on one switch: a router, a worker, and somebody who is neither. What he can get at, and what he can read.
 
-Needs root and Linux's network namespaces. As root it fails where they cannot be had; it never passes unseen.
+Needs root and Linux's network namespaces.
 """
 
 import json
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,7 @@ from tandem import identity
 from tandem.peers import Peers
 from tests.support.namespaces import ROOT, Net
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="needs root and Linux: network namespaces"
-)
+pytestmark = pytest.mark.needs("network namespaces")
 CANARY = "canary-7d2f9c-of-the-prompt"
 SECRET = "canary-51ab07-of-the-reply"
 CONTROL = "canary-c3e4f0-in-plain-text"
@@ -51,9 +48,11 @@ class Town:
             "TANDEM_REHEARSAL_SCRIPT": str(self._script),
         }
 
-    def start(self, name: str, *program: str) -> tuple[subprocess.Popen[str], object]:
+    def start(
+        self, name: str, *program: str, env: Mapping[str, str] | None = None
+    ) -> tuple[subprocess.Popen[str], object]:
         """Start a program that says a line of JSON when it is ready."""
-        child = self.net.spawn(name, *program, env=self.env(name))
+        child = self.net.spawn(name, *program, env=env or self.env(name))
         self._running.append(child)
         assert child.stdout is not None
         return child, json.loads(child.stdout.readline())

@@ -1,23 +1,20 @@
 """Machines that find each other in their network, and what an announcement is worth: a place to look, and nothing more.
 
-Needs root and Linux's network namespaces. As root it fails where they cannot be had; it never passes unseen.
+Needs root and Linux's network namespaces.
 """
 
-import os
 import select
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tandem.peers import Peers
-from tests.e2e.test_attacker import Town
+from tests.e2e.test_attacker import SECRET, Town
 from tests.support.namespaces import Net
+from tests.support.pairs import paired
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="needs root and Linux: network namespaces"
-)
+pytestmark = pytest.mark.needs("network namespaces")
 
 
 @pytest.fixture
@@ -57,3 +54,25 @@ def test_a_code_is_enough_and_an_announcement_more_is_not_believed(town: Town) -
     assert lure.stdout is not None
     assert not select.select([lure.stdout], [], [], 0.2)[0], "nobody came to him"
     assert town.tandem("router", "pair", told["code"], "--at", town.net.address["worker"]).returncode == 0
+
+
+def test_a_paired_worker_is_found_again_at_another_address_and_nobody_else_is_taken_for_it(town: Town) -> None:
+    router, worker = town.state("router"), town.state("worker")
+    mini = paired(router, worker, f"{town.net.address['worker']}:7432")
+    town.start("worker", "-m", "tandem", "worker", "--socket", str(town.folder / "w.sock"))
+    town.eventually(
+        lambda: town.play("router", "look", town.net.address["worker"], "7432", str(router), mini.id) == "open"
+    )
+    town.net.readdress("worker", "10.77.0.77")
+    # somebody says that he is that worker; he has not its key
+    attacker = town.net.address["attacker"]
+    lure, _ = town.start("attacker", "-m", "tests.support.namespaces", "lure", attacker, "7432", mini.id, "worker")
+
+    said = town.play("router", "call", str(router), "where are you", "40")
+    assert said == ["said", SECRET, "10.77.0.77:7432"]
+    assert Peers(router).read().peers[0].addresses[0] == "10.77.0.77:7432"  # and the next time it is known
+    assert f"{attacker}:7432" not in Peers(router).read().peers[0].addresses
+    assert lure.stdout is not None
+    assert select.select([lure.stdout], [], [], 0.2)[0], (
+        "he was looked at, too, and got no further than his certificate"
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.needs import require
 from tests.support.stack import Stack
 
 SHIM = r"""
@@ -65,9 +66,9 @@ ssize_t sendto(int fd, const void *b, size_t n, int f, const struct sockaddr *to
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or sys.platform != "linux":
-        pytest.skip("tracing look-ups needs a C compiler and LD_PRELOAD")
+    compiler = shutil.which("cc") or shutil.which("gcc") or ""
+    there = compiler and sys.platform == "linux"
+    require("a C compiler", "" if there else "tracing look-ups needs a C compiler and LD_PRELOAD")
     folder = tmp_path_factory.mktemp("shim")
     (folder / "shim.c").write_text(SHIM)
     library = folder / "shim.so"

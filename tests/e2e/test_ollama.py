@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_ollama import FakeOllama, Say, persona_of
+from tests.support.needs import require
 from tests.support.stack import Stack, git, repository
 
 ASSESS = {"reason": "two files", "difficulty": "low", "kind": "code", "reflect": False, "sure": True}
@@ -161,8 +161,8 @@ def stack(running: tuple[Stack, FakeOllama], request: pytest.FixtureRequest) -> 
 def test_a_python_repository_whose_dependency_prepare_installs(
     stack: tuple[Stack, Team, FakeOllama], tmp_path: Path
 ) -> None:
-    if not registry_answers():
-        pytest.skip("no package registry can be reached, and Prepare has to install from one")
+    away = "" if registry_answers() else "no package registry can be reached, and Prepare has to install from one"
+    require("a package registry", away, may_be_had=False)
     running, team, fake = stack
     repo = repository(tmp_path / "repo", PYTHON)
     done = running.cli("run", "Add a discount", "--repo", str(repo), "--json", "--no-input", timeout=200)
@@ -189,7 +189,7 @@ def test_a_python_repository_whose_dependency_prepare_installs(
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.needs("node")
 @pytest.mark.parametrize("stack", [NODE_TEAM], indirect=True)
 def test_a_javascript_repository_with_node_test(stack: tuple[Stack, Team, FakeOllama], tmp_path: Path) -> None:
     running, _, _ = stack

@@ -16,11 +16,11 @@ from agents.tools.catalogue import TOOLS
 from tandem.config import OpenAIConfig
 from tandem.errors import DeadlineExceeded, UnknownModel
 from tandem.types import Chunk, CompleteRequest, Message, Reply, RequestId, RunId, Sampling
-from tests.support.mlx_servers import Server, missing, serving
+from tests.support.mlx_servers import Server, serving
 from tests.support.stack import Stack, git, repository
 from worker.backends.openai import OpenAIBackend
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "it is there")
+pytestmark = pytest.mark.needs("model servers")
 T = TypeVar("T")
 
 

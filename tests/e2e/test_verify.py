@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tandem.types import OVERRIDE
+from tests.support.needs import require
 from tests.support.scripts import good, script
 from tests.support.stack import PERSON, ROOT, TASK, Stack, git, rehearsal, sample
 from tests.support.trees import rung
@@ -153,7 +154,7 @@ def test_another_user_at_another_path_comes_to_the_same(proven: Path, tmp_path: 
     other = Stack(tmp_path / "other", {})
     become = ["unshare", "--user", "--map-user=12345", "--map-group=12345"]
     if subprocess.run([*become, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lends no other user id: unprivileged user namespaces are off")
+        require("unshare", "this machine lends no other user id: unprivileged user namespaces are off")
 
     def cli(*args: str) -> subprocess.CompletedProcess[str]:
         code = "import os; assert os.getuid() == 12345; from tandem.entry import cli; cli()"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -29,6 +28,7 @@ from tests.faults.matrix import Reached
 from tests.faults.scene import came_to, held, merged_once, passed, quick, scene, wanted
 from tests.faults.wires import until
 from tests.support import smalldisk
+from tests.support.needs import require, tool
 from tests.support.smalldisk import SmallDisk, small_disk
 from tests.support.stack import TASK, Stack, git, repository, sample
 
@@ -497,6 +497,7 @@ def _obedient() -> list[str]:
     """Return what has to stand before a command so that file modes count for it, root or not."""
     if os.geteuid() != 0:
         return []
-    if sys.platform != "linux" or not shutil.which("setpriv"):
+    if sys.platform != "linux":
         pytest.skip("root ignores file modes, and only Linux's setpriv takes that right away")
+    require("setpriv", tool("setpriv", "util-linux"))
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]

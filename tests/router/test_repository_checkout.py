@@ -111,7 +111,7 @@ def test_an_old_lock_is_named_and_a_fresh_one_is_nobodys_fault(checkout: Checkou
     refused(checkout.root, "index.lock is 10 minutes old.*rm ")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.needs("root")
 def test_a_checkout_of_another_user_needs_the_persons_word(checkout: Checkout) -> None:
     for path in (checkout.root, checkout.root / ".git"):
         os.chown(path, 12345, 12345)

@@ -62,6 +62,12 @@ class Net:
         for space in (self._switch, *self._spaces.values()):
             subprocess.run(["ip", "netns", "del", space], capture_output=True, check=False)
 
+    def readdress(self, name: str, address: str) -> None:
+        """Give a machine another address in the place of its own, as a new lease does."""
+        _ip("-n", self._spaces[name], "addr", "del", f"{self.address[name]}/24", "dev", "eth0")
+        _ip("-n", self._spaces[name], "addr", "add", f"{address}/24", "dev", "eth0")
+        self.address[name] = address
+
     def argv(self, name: str, *program: str) -> list[str]:
         """Return how a Python program is run on a machine."""
         return ["ip", "netns", "exec", self._spaces[name], sys.executable, *program]
@@ -122,12 +128,12 @@ def look(host: str, port: str, state: str, node: str) -> str:
     return probe.look(identity.load(Path(state)), identity.NodeId(node), Endpoint(host, int(port))).kind
 
 
-def lure(host: str, port: str, node: str) -> None:
-    """Announce that a code is shown here, and write a line for each connection that comes; until killed."""
+def lure(host: str, port: str, node: str, what: str = "pairing") -> None:
+    """Announce that a code is shown here, or a worker is, and write a line for each connection that comes; until killed."""
     import asyncio
 
     from tandem.endpoints import Endpoint
-    from tandem.finding import announced
+    from tandem.finding import PAIRING, WORKER, announced
     from tandem.identity import NodeId
 
     async def stay() -> None:
@@ -138,7 +144,7 @@ def lure(host: str, port: str, node: str) -> None:
         at = Endpoint(host, int(port))
         async with (
             await asyncio.start_server(came, at.host, at.port),
-            announced(NodeId(node), "\x1b[2Jmini", [at]),
+            announced(NodeId(node), "\x1b[2Jmini", [at], PAIRING if what == "pairing" else WORKER),
         ):
             await asyncio.sleep(3)  # it takes 1.6 s to be announced
             print(json.dumps("ready"), flush=True)
@@ -147,9 +153,13 @@ def lure(host: str, port: str, node: str) -> None:
     asyncio.run(stay())
 
 
-def call(state: str, words: str) -> list[str]:
-    """Have the paired worker's model say something to `words`; returns the reply, or the error's kind and message."""
+def call(state: str, words: str, wait_s: str = "0") -> list[str]:
+    """Have the paired worker's model say something to `words`; returns the reply, or the error's kind and message.
+
+    Before that, wait so long for the worker to be found.
+    """
     import asyncio
+    import contextlib
 
     from router.dispatcher import Dispatcher
     from router.paired import Links
@@ -164,8 +174,15 @@ def call(state: str, words: str) -> list[str]:
         try:
             while not made.nodes:  # noqa: ASYNC110 - another task is looked at
                 await asyncio.sleep(0.02)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(float(wait_s)):
+                    while links.told()[0]["trouble"]:  # noqa: ASYNC110 - another task is looked at
+                        await asyncio.sleep(0.1)
             asked = question("canary", messages=(Message(role="user", content=words),))
-            return ["said", (await made.complete(asked, lambda chunk: None)).text, made.nodes[0].address]
+            said = (await made.complete(asked, lambda chunk: None)).text
+            while links.told()[0]["addresses"][:1] != [made.nodes[0].address]:  # noqa: ASYNC110 - until it is stored
+                await asyncio.sleep(0.1)
+            return ["said", said, made.nodes[0].address]
         except TandemError as error:
             return [type(error).__name__, error.message]
         finally:

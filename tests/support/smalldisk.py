@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import pytest
+from tests.support import needs
 
 _FILLER = ".filler"
 _PIECE = 1 << 20
@@ -143,8 +143,7 @@ def small_disk(folder: Path, size_bytes: int, *, private: bool | None = None) ->
 
 def require(*, private: bool | None = None) -> None:
     """End the test where no small disk can be had: root fails, others skip; both with the reason."""
-    if reason := available(private=os.geteuid() != 0 if private is None else private):
-        (pytest.fail if os.geteuid() == 0 else pytest.skip)(reason)
+    needs.require("small disks", available(private=os.geteuid() != 0 if private is None else private))
 
 
 @cache

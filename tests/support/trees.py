@@ -14,6 +14,7 @@ import pytest
 
 from tandem.types import Adapter, CheckReport, CheckRequest, CommitId, Limits, PrepareRequest, RequestId, RunId
 from tests.support.checkouts import Checkout
+from tests.support.needs import require
 from worker import sandbox
 from worker.check import Checker
 from worker.environments import Environments
@@ -23,27 +24,37 @@ from worker.sandbox import cgroups, ladder
 REPO = "sample"
 
 
-@functools.cache
 def rung() -> sandbox.Rung:
-    """Return this machine's sandbox; without one the test is skipped with the remedy."""
-    with ThreadPoolExecutor(1) as pool:  # it runs a loop of its own, and a test may be inside one
-        found = pool.submit(sandbox.select).result()
-    if not found.name:
-        pytest.skip(found.remedy)
+    """Return this machine's sandbox; without one the test ends with the remedy."""
+    found = _selected()
+    require("a sandbox", "" if found.name else found.remedy)
     return found
 
 
 @functools.cache
+def _selected() -> sandbox.Rung:
+    with ThreadPoolExecutor(1) as pool:  # it runs a loop of its own, and a test may be inside one
+        return pool.submit(sandbox.select).result()
+
+
 def known_rung(name: str) -> sandbox.Rung:
-    """Return one of this system's rungs, with control groups where there are any; the test is skipped where it fails."""
+    """Return one of this system's rungs, with control groups where there are any; the test ends where it does not hold."""
     found = next((one for one in ladder.rungs() if one.name == name), None)
     if found is None:
         pytest.skip(f"{name} is another system's")
+    trouble = _trouble(name)
+    require(f"sandbox {name}", f"{name}: {trouble}; {found.remedy}" if trouble else "")
+    return replace(found, groups=_groups())
+
+
+_groups = functools.cache(cgroups.find)
+
+
+@functools.cache
+def _trouble(name: str) -> str:
+    found = next(one for one in ladder.rungs() if one.name == name)
     with ThreadPoolExecutor(1) as pool:
-        trouble = pool.submit(lambda: asyncio.run(ladder.trouble(found))).result()
-    if trouble:
-        pytest.skip(f"{name}: {trouble}")
-    return replace(found, groups=cgroups.find())
+        return pool.submit(lambda: asyncio.run(ladder.trouble(found))).result()
 
 
 class Trees:

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import pytest
+from tests.support.needs import require, root
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,8 +16,9 @@ ROOT = Path(__file__).parents[2]
 def as_a_user(code: str, *arguments: str) -> str:
     """Return what a program prints where the worker itself is an ordinary user: in a copy that such a one may read."""
     python = Path("/usr/bin/python3")
-    if os.geteuid() != 0 or not python.exists() or not shutil.which("setpriv"):
-        pytest.skip("needs root, setpriv and a Python that everybody may use")
+    there = python.exists() and shutil.which("setpriv")
+    tools = "" if there else "setpriv or a Python that everybody may use is missing; install util-linux and python3"
+    require("root, as another user", root() or tools)
     user = ["setpriv", "--reuid", "61999", "--regid", "61999", "--clear-groups"]
     with tempfile.TemporaryDirectory(prefix="tandem-user-") as made:
         folder = Path(made)

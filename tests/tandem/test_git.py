@@ -7,6 +7,7 @@ import pytest
 
 from tandem.errors import BadInput, DeadlineExceeded, DiskFull, ResourceExhausted, TandemError, Unavailable
 from tandem.git import GitResult, environment, failure, git, git_version, parse_version, user_git
+from tests.support.needs import require
 
 
 async def fresh(path: Path) -> Path:
@@ -137,12 +138,12 @@ def test_a_zero_character_and_a_full_disk_have_their_own_words(tmp_path: Path) -
     assert isinstance(full, ResourceExhausted)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists() or os.geteuid() != 0, reason="needs a file system to fill, and root")
+@pytest.mark.needs("root")
 def test_a_full_disk_is_no_ordinary_failure(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     if os.system(f"mount -t tmpfs -o size=256k tmpfs {small} 2>/dev/null") != 0:
-        pytest.skip("mounting is not allowed here")
+        require("small disks", "mounting is not allowed here")
     try:
 
         async def main() -> None:

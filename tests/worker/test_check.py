@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import shutil
 import sys
 from pathlib import Path
 
@@ -169,7 +168,7 @@ test.describe('group', () => {
 }
 
 
-@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+@pytest.mark.needs("node")
 @pytest.mark.parametrize("command", ["node --test", "npm test"])
 def test_node_tells_each_test_with_its_file(tmp_path: Path, command: str) -> None:
     report = asyncio.run(Trees(tmp_path, NODE).check(command, "node"))
@@ -184,7 +183,7 @@ def test_node_tells_each_test_with_its_file(tmp_path: Path, command: str) -> Non
     assert {test.file for test in report.tests} == {"test/a.test.js", "test/b.test.js"}
 
 
-@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+@pytest.mark.needs("node")
 def test_a_node_file_that_leaves_early_is_no_pass(tmp_path: Path) -> None:
     trees = Trees(tmp_path, {"test/c.test.mjs": NODE["test/c.test.mjs"]})
     assert asyncio.run(trees.check("node --test", "node")).verdict == "not run"

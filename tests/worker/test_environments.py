@@ -16,6 +16,7 @@ import pytest
 from tandem.errors import BadInput, DeadlineExceeded, NoSandbox, NotFound, Unavailable
 from tandem.identity import NodeId
 from tandem.types import Adapter, Environment
+from tests.support.needs import require, tool
 from tests.support.trees import Trees, rung
 from tests.support.wheels import wheel
 from worker import sandbox
@@ -193,16 +194,12 @@ def test_two_that_want_the_same_at_once_build_it_once_and_hashes_go_beside_what_
     assert sorted(environment.built_s > 0 for environment in found) == [False, True]
 
 
-def need(condition: bool, why: str) -> None:
-    if not condition:
-        pytest.skip(why)
-
-
 def installed(trees: Trees, adapter: Adapter) -> Environment:
     try:
         return prepare(trees, adapter)
     except Unavailable as error:
-        pytest.skip(f"a registry is needed: {error.message.splitlines()[-1]}")
+        require("a package registry", f"a registry is needed: {error.message.splitlines()[-1]}", may_be_had=False)
+        raise
 
 
 def files_of(trees: Trees, key: str) -> Mapping[str, object]:
@@ -224,7 +221,7 @@ def test_pip_installs_a_real_package_and_pytest_with_this_machine_s_settings(tmp
 
 
 def test_npm_installs_a_real_package(tmp_path: Path) -> None:
-    need(shutil.which("npm") is not None, "npm is not installed")
+    require("npm", tool("npm", "npm"))
     package = {"name": "n", "version": "1.0.0", "dependencies": {"is-number": "7.0.0"}}
     locked = {"version": "7.0.0"}
     lock = {

@@ -181,9 +181,8 @@ def test_what_was_written_belongs_to_whoever_runs_the_worker(tmp_path: Path) -> 
         assert (tmp_path / path).stat().st_uid == os.geteuid(), path
 
 
+@pytest.mark.needs("root")
 def test_it_runs_as_another_user_where_the_worker_is_root(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
     user = int(said(tmp_path, "import os; print(os.getuid())"))
     assert 60706 <= user < 61184
     assert said(tmp_path, "import os; print(os.getgroups())") == "[]"

@@ -271,7 +271,9 @@ def test_what_a_test_leaves_for_another_is_found_in_whatever_orders_the_copies_r
 ) -> None:
     monkeypatch.setattr("worker.check._RANDOM", Random(chance))  # of six, some put a pair one way, then the other
     base = {"calc.py": "def add(a, b): return 0\nclass Store:\n    pass\n"}
-    honest = f"{HONEST}class Store:\n    def __init__(self): self.items = []\n    def put(self, x): self.items.append(x)\n"
+    honest = (
+        f"{HONEST}class Store:\n    def __init__(self): self.items = []\n    def put(self, x): self.items.append(x)\n"
+    )
     report = Judged(tmp_path, base, {FILE: SHARED["pytest"]}, PYTEST).head({"calc.py": honest})
     assert (report.verdict, report.reason, report.controls, report.twins) == ("passed", "", "held", 3), report
 

@@ -3,7 +3,6 @@
 import errno
 import http.server
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -15,6 +14,7 @@ from cli import hardware
 from cli.doctor import Finding, listening, network, ollama
 from cli.hardware import Hardware
 from tests.cli.doctor.probing import elsewhere, look_at, model_server, named
+from tests.support.needs import require
 
 GIB = 1 << 30
 # What `netstat -an -p tcp` prints on macOS, in the form its source (network_cmds) gives the columns; not recorded on a
@@ -80,7 +80,7 @@ def test_all_interfaces_of_ipv6_are_all_too() -> None:
         assert (found.ok, "::1" in found.text) == (True, True)
 
 
-@pytest.mark.skipif(not shutil.which("lsof"), reason="no lsof here")
+@pytest.mark.needs("lsof")
 def test_what_lsof_says_is_read_the_same(tmp_path: Path) -> None:
     for host, wanted in (("127.0.0.1", {"127.0.0.1"}), ("0.0.0.0", {"*"})):
         with model_server({}, host=host) as port:
@@ -156,6 +156,7 @@ def test_the_local_network_is_denied_where_a_refusal_comes_at_once_and_a_ping_ge
     assert network.denied(number, took_s, pinged=pinged) == said
 
 
+@pytest.mark.needs("unshare")
 def test_a_connection_this_machine_refuses_at_once_is_named(tmp_path: Path) -> None:
     """A network namespace has a route that refuses; a program stands in for the ping that gets through elsewhere."""
     prefix = (
@@ -166,9 +167,8 @@ def test_a_connection_this_machine_refuses_at_once_is_named(tmp_path: Path) -> N
         'ip link set lo up && ip route add unreachable 10.66.0.0/16 && exec "$@"',
         "sh",
     )
-    if subprocess.run([*prefix, "true"], capture_output=True, timeout=20).returncode:
-        assert os.getuid() != 0, "root may have a network namespace"
-        pytest.skip("no network namespaces here")
+    lent = subprocess.run([*prefix, "true"], capture_output=True, timeout=20).returncode == 0
+    require("network namespaces", "" if lent else "this machine lends no network namespace")
     ping = tmp_path / "ping"
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
@@ -214,7 +214,7 @@ def test_a_registry_that_does_not_answer_is_named_and_one_that_does_is_well(
     assert found.ok, found
 
 
-@pytest.mark.skipif(not shutil.which("go"), reason="no go here")
+@pytest.mark.needs("go")
 def test_gos_proxy_is_asked_where_the_repository_is_gos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / "go.mod").write_text("module little\n")

@@ -65,7 +65,7 @@ def test_a_property_list_says_what_launchd_needs(role: str, env: dict[str, str],
         subprocess.run(["plutil", "-lint", tmp_path / "one.plist"], check=True, timeout=30)
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
+@pytest.mark.needs("systemd-analyze")
 @pytest.mark.parametrize("role", ["router", "worker"])
 def test_systemds_own_validator_takes_a_unit(role: str, env: dict[str, str], tmp_path: Path) -> None:
     service = here.service(role, env)
