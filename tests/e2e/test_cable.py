@@ -23,7 +23,13 @@ pytestmark = pytest.mark.needs("network namespaces", "TAP devices")
 NOTICED_S = 10.0  # the longest that a lost cable may be taken for a whole one
 STOPPED_S = 10.0  # from hearing of a cancel to the end of a sandbox's last process
 SLOW_BYTES_S = 250e3  # at which the large file takes five seconds
-LOST = pytest.mark.parametrize("how", ["cut", pytest.param("black hole", marks=pytest.mark.soak)])
+LOST = pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("cut", marks=pytest.mark.row(7)),
+        pytest.param("black hole", marks=(pytest.mark.row(8), pytest.mark.soak)),
+    ],
+)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +134,6 @@ def test_where_a_second_cable_leads_there_the_first_is_not_missed(
     assert {row["from"] for run in struck.runs.values() for row in two.placements(run)} == {""}, "it is one worker"
 
 
-@pytest.mark.row(7, 8)
 @LOST
 def test_a_cable_that_is_lost_in_a_call_in_tests_and_in_a_push_and_comes_back_costs_nothing(
     single: Cabled, tmp_path: Path, reached: Reached, how: str
@@ -225,7 +230,7 @@ def test_a_run_over_a_cable_that_flaps_ends_once(single: Cabled, tmp_path: Path,
         single.one.heal()
         for tree in single.waiting_tests():
             (tree / "go").touch()
-        time.sleep(dice.uniform(0.3, 1.2))
+        time.sleep(dice.uniform(0.5, 1.5))
     reached.add("flapped", flaps)
     single.merged(run, repo)
 

@@ -10,6 +10,7 @@ from tandem import channel, errors, wire
 from tandem.types import Load
 from tandem.v1 import worker_pb2 as pb
 from tests.support.machine import LONG, Machine, question
+from worker.servicer import PROGRESS_MAX, _telling
 
 REPLIES = [{"persona": "coder", "text": LONG}, {"persona": "stuck", "fault": "hang"}]
 
@@ -219,3 +220,32 @@ def test_a_worker_that_runs_no_tests_says_so_instead_of_letting_anybody_wait(
 
     with Machine(tmp_path_factory.mktemp("none"), REPLIES, TANDEM_WORKER_CHECKS="0") as without:
         play(without, scenario)
+
+
+def test_progress_is_told_as_it_comes_the_result_last_and_nothing_is_left_behind() -> None:
+    async def scenario() -> None:
+        may_end = asyncio.Event()
+
+        async def work(tell: Callable[[str, str], None]) -> str:
+            tell("tests", "begin")
+            await may_end.wait()
+            for number in range(PROGRESS_MAX + 5):
+                tell("tests", str(number))
+            return "report"
+
+        telling = _telling(work, lambda stage, message: f"{stage} {message}")
+        assert await anext(telling) == "tests begin"
+        may_end.set()
+        rest = [one async for one in telling]
+        assert (rest[0], rest[-1], len(rest)) == ("tests 0", "report", PROGRESS_MAX + 1)
+
+        may_end.clear()
+        telling = _telling(work, lambda stage, message: f"{stage} {message}")
+        await anext(telling)
+        listening = asyncio.ensure_future(anext(telling))
+        await asyncio.sleep(0.01)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "the work was stopped, and nobody waits for more of it"
+
+    asyncio.run(scenario())
