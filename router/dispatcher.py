@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from grpc import aio
 
 from router import gittunnel, placement
+from router.artefacts import Taking
 from router.node import Node
 from router.placement import Key, Need
 from router.placing import Placer, Record
@@ -65,9 +66,11 @@ class Dispatcher:
         nodes: Sequence[Node],
         git_dir_of: Callable[[str], Path],
         record: Record = lambda run, row: None,
+        artefacts: Callable[[CheckRequest], Taking] | None = None,
     ) -> None:
         self._placer = Placer(nodes, record)
         self._git_dir_of = git_dir_of
+        self._artefacts = artefacts  # where what checks leave is taken; nothing is asked for where it is not
         self._built: OrderedDict[str, frozenset[Key]] = OrderedDict()  # nodes that have an environment, as far as known
 
     @property
@@ -144,19 +147,26 @@ class Dispatcher:
         return await self._insist(need, request, once, request.wall_s + _SLACK_S)
 
     async def check(self, request: CheckRequest, on_progress: OnProgress) -> CheckReport:
-        """Return what running the command over the tree showed."""
+        """Return what running the command over the tree showed; what it left is kept, or it is told why not."""
+        taking = self._artefacts(request) if self._artefacts is not None and request.artefacts else None
+        request = request if taking else replace(request, artefacts=())
 
         async def once(node: Node, left_s: float, attempt: int) -> CheckReport | None:
             for commit in dict.fromkeys((request.commit, request.seal.tests if request.seal else request.commit)):
                 await self._push(node, request.repo_id, commit, left_s)
-            asked = wire.check_out(replace(request, attempt=attempt))
+            spool, messages = (taking.spool, taking.messages) if taking else ("", 0)
+            asked = wire.check_out(replace(request, attempt=attempt), spool=spool, spool_messages=messages)
             async with _call(node, request.request_id, lambda: node.stub.Check(asked, timeout=left_s)) as call:
                 async for response in call:
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("report"):
                         return wire.report_in(response.report)
-                    on_progress(response.progress.stage, response.progress.message)
+                    if response.HasField("artefact"):
+                        if taking is not None:
+                            await asyncio.to_thread(taking.take, wire.artefact_in(response.artefact))
+                    else:
+                        on_progress(response.progress.stage, response.progress.message)
             return None
 
         need = Need(
@@ -167,7 +177,13 @@ class Dispatcher:
             commit=request.commit,
             only=self._built.get(request.environment),
         )
-        return await self._insist(need, request, once, wire.check_s(request) + request.limits.wall_s + _SLACK_S)
+        deadline_s = wire.check_s(request) + request.limits.wall_s + _SLACK_S
+        report = await self._insist(need, request, once, deadline_s)
+        if taking is not None:
+            await asyncio.to_thread(taking.keep, report.node)
+            if taking.trouble:
+                on_progress("artefacts", taking.trouble)
+        return report
 
     async def collect(self, kept: Kept) -> list[Freed]:
         """Have every worker clear up, and return what that freed.
