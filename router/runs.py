@@ -111,6 +111,7 @@ class Runs:
             flight=lambda run: flight.FlightLog(state, run),
         )
         engine = Engine(config, state, journal, ports, watch)
+        links.on_return = engine.again
         await engine.start()
         return cls(config, engine, nodes, links)
 
@@ -229,6 +230,7 @@ class Runs:
         async with self._one_at_a_time(run_id):
             info = await self._engine.roster.find(run_id)
             await to_the_end(self._engine.cancel(info))
+            self._nodes.abandon(run_id)
             return summary(info)
 
     async def resume(self, run_id: RunId) -> dict[str, Json]:
@@ -363,7 +365,10 @@ class Runs:
         self._engine.tell_all(f"nothing moved for {gap_s:.0f} s: this machine slept, or was stopped; going on")
 
     def standing(self) -> dict[str, Json]:
-        """Return how many runs are not over, and what those at work wait for; whatever is stuck, this answers."""
+        """Return how many runs are not over, what those at work wait for, and the paired machines as they were seen last.
+
+        Whatever is stuck, this answers: it is asked for most when a machine is away.
+        """
         kept = self._engine.roster.kept
         states = [info.state for info in kept]
         counts: dict[str, Json] = {
@@ -372,13 +377,14 @@ class Runs:
             "waiting": states.count("waiting"),
         }
         holds: list[Json] = [{"run": info.run, **info.hold.told()} for info in kept if info.hold]
-        return {"runs": counts, "holds": holds, "trouble": list[Json](self._links.troubles)}
+        trouble = list[Json](self._links.troubles)
+        return {"runs": counts, "holds": holds, "peers": self._links.told(), "trouble": trouble}
 
     async def status(self) -> dict[str, Json]:
         """Return what this router works with, as the nodes say at this moment."""
         nodes = [cast("Json", asdict(node)) for node in await self._nodes.describe()]
         models: dict[str, Json] = {"router": self._config.models.router, "worker": self._config.models.worker}
-        return {"models": models, "nodes": nodes, "peers": self._links.told(), "awake": self._awake.held}
+        return {"models": models, "nodes": nodes, "awake": self._awake.held}
 
     async def resolve(self, prefix: str) -> RunId:
         """Return the run that `prefix`, or `latest`, means; raises as `Roster.resolve` does."""

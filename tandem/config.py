@@ -217,13 +217,15 @@ class WorkerConfig(_Section):
 
     calls: Annotated[int, Field(ge=1, le=64)] = 1
     """Model calls at the same time."""
-    checks: Annotated[int, Field(ge=1, le=64)] = 2
-    """Checks at the same time."""
+    checks: Annotated[int, Field(ge=0, le=64)] = 2
+    """Checks at the same time; with 0, tests are run and packages installed on other machines alone."""
     queue: Annotated[int, Field(ge=1)] = 64
     """Calls that may wait for their turn; one more is refused."""
     listen: list[str] = Field(default_factory=list[str])
     """Private addresses of this machine, `HOST` or `HOST:PORT`, on which paired routers may call; empty: all of them as
     soon as there is a paired router, and none before."""
+    upgrade: bool = False
+    """Whether a paired router may have this machine upgrade Tandem, from its own checkout's remote (`tandem upgrade`)."""
     announce: bool = True
     """Whether the network is told that this worker is here, while it listens there, so that a paired router finds it at a
     new address."""

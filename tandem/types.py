@@ -332,6 +332,7 @@ class NodeInfo:
     checks: Load | None = None
     free_bytes: int | None = None  # memory a program could take now without others being pushed out
     places: tuple[Place, ...] = ()
+    build: str = ""  # the commit of the checkout it runs from
 
 
 # --- the task and its way -------------------------------------------------------------------------------------

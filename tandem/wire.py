@@ -459,6 +459,7 @@ def node_out(node: types.NodeInfo) -> pb.DescribeResponse:
         calls=node.calls and _load_out(node.calls),
         checks=node.checks and _load_out(node.checks),
         free_bytes=node.free_bytes,
+        build=node.build,
         places=[pb.Place(address=place.address, medium=place.medium) for place in node.places],
     )
 
@@ -492,10 +493,11 @@ def node_in(message: pb.DescribeResponse) -> types.NodeInfo:
         sandbox=message.sandbox,
         sandbox_remedy=message.sandbox_remedy,
         backend_trouble=message.backend_trouble,
-        calls=_load_in(message.calls) if message.HasField("calls") else None,
-        checks=_load_in(message.checks) if message.HasField("checks") else None,
+        calls=_load_in(message.calls, 1) if message.HasField("calls") else None,
+        checks=_load_in(message.checks, 0) if message.HasField("checks") else None,
         free_bytes=message.free_bytes if message.HasField("free_bytes") else None,
         places=tuple(_places_in(message.places)),
+        build=message.build,
     )
 
 
@@ -508,10 +510,10 @@ def _places_in(places: Iterable[pb.Place]) -> Iterator[types.Place]:
             yield types.Place(address=str(at), medium=medium)
 
 
-def _load_in(message: pb.Load) -> types.Load:
+def _load_in(message: pb.Load, places_min: int) -> types.Load:
     """Return a node's load; what a node says is used for arithmetic, so it is made sensible here."""
     return types.Load(
-        places=max(message.places, 1), running=_counts_in(message.running), waiting=_counts_in(message.waiting)
+        places=max(message.places, places_min), running=_counts_in(message.running), waiting=_counts_in(message.waiting)
     )
 
 

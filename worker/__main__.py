@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tandem import __version__, descriptors, held, memory
+from tandem import __version__, build, descriptors, held, memory
 from tandem.config import Config, load
 from tandem.entry import APP_ROOT
 from tandem.errors import AlreadyRunning, BadConfig, TandemError
@@ -32,11 +32,8 @@ from tandem.telemetry import start_logging
 from worker.fence import Fence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from grpc import aio
 
-    from tandem.endpoints import Endpoint
     from worker.servicer import Offer, Servicer
 
 log = logging.getLogger(__name__)
@@ -144,24 +141,11 @@ async def _paired_port(config: Config, home: Path, name: str, servicer: Servicer
     """Keep the port for paired routers; whatever goes wrong with it, the worker's own socket still answers."""
     from tandem import identity
     from tandem.peers import Peers
-    from tandem.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
-    from worker.announcing import Announcer, places_of
+    from worker.host import Host
     from worker.paired import FOLLOW_S, PairedPort
 
-    announcer = Announcer(lambda: identity.load(home).id, name, wanted=config.worker.announce)
-
-    async def moved(listening: Sequence[Endpoint]) -> None:
-        servicer.places = await asyncio.to_thread(places_of, listening, config.link.media)
-        announcer.at(listening)
-
-    port = PairedPort(
-        lambda: identity.load(home),
-        Peers(home),
-        config.worker.listen,
-        lambda server: add_WorkerServiceServicer_to_server(servicer, server),
-        servicer.stop_work,
-        moved,
-    )
+    host = Host(config, servicer, lambda: identity.load(home).id, name)
+    port = PairedPort(lambda: identity.load(home), Peers(home), config.worker.listen, host)
     said = ""
     try:
         while True:
@@ -173,7 +157,7 @@ async def _paired_port(config: Config, home: Path, name: str, servicer: Servicer
                 said = str(error)
             await asyncio.sleep(FOLLOW_S)
     finally:
-        await announcer.close()
+        await host.close()
 
 
 async def _beat(fence: Fence, leave: asyncio.Event, *, aloud: bool) -> None:
@@ -226,6 +210,7 @@ async def _offer(config: Config, places: Places, name: str, fence: Fence) -> Off
 
         backends.append(OpenAIBackend(config.openai, wanted))
     rung = await asyncio.to_thread(sandbox.select)
+    collector = Collector(state, fence)
     environments = Environments(state, rung, fence, share_registries=config.worker.share_registries)
     node = NodeInfo(
         name=name,
@@ -235,6 +220,7 @@ async def _offer(config: Config, places: Places, name: str, fence: Fence) -> Off
         platform=f"{platform.system()} {platform.machine()}",
         sandbox=rung.name,
         sandbox_remedy=rung.remedy,
+        build=build.commit(),
     )
     return Offer(
         node=node,
@@ -245,9 +231,11 @@ async def _offer(config: Config, places: Places, name: str, fence: Fence) -> Off
         prepares=environments,
         calls=Scheduler(config.worker.calls, config.worker.queue),
         check_places=Scheduler(config.worker.checks, config.worker.queue),
-        collects=Collector(state, fence).collect,
+        collects=collector.collect,
+        keeps_only=collector.keep_only,
         replies=Replies(state / "replies"),
         fence=fence,
+        may_upgrade=config.worker.upgrade,
     )
 
 

@@ -21,7 +21,12 @@ MARK_CHARS = 16  # of a node's id: 80 bits
 def mark() -> str:
     """Return what stands behind the names of all that is the caller's; "" for this machine's own router."""
     node = caller.get()
-    return f"@{node[:MARK_CHARS].lower()}" if node else ""
+    return mark_of(node) if node else ""
+
+
+def mark_of(node: NodeId) -> str:
+    """Return what stands behind the names of all that is a paired router's."""
+    return f"@{node[:MARK_CHARS].lower()}"
 
 
 def repository(repo_id: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tandem import clearing
 from tandem.errors import TandemError
+from tandem.identity import NodeId
 from tandem.types import CommitId, Freed, Kept
 from worker import callers
 from worker.environments import MARK, owner_of
@@ -99,6 +100,19 @@ class Collector:
         size = self._removed(stale, dry_run=kept.dry_run)
         return Freed(what="environments on the worker", count=len(stale), size_bytes=size)
 
+    async def keep_only(self, routers: Collection[NodeId]) -> None:
+        """Remove repositories and environments of paired routers other than these; this machine's own stay."""
+        async with self._one:
+            freed = await asyncio.to_thread(self._leavings, {callers.mark_of(node) for node in routers})
+        if freed:
+            log.info("what unpaired routers left is removed", extra={"bytes": freed})
+
+    def _leavings(self, marks: Collection[str]) -> int:
+        repositories = [path for path in (self._state / "git").glob("*@*.git") if _mark_in(path.stem) not in marks]
+        built = (mark.parent for mark in (self._state / "environments").glob(f"*/{MARK}"))
+        environments = [folder for folder in built if (owner := owner_of(folder)) and owner not in marks]
+        return self._removed([*repositories, *environments], dry_run=False)
+
     def _removed(self, folders: list[Path], *, dry_run: bool) -> int:
         """Remove folders by moving each away first, so that nobody finds half of one."""
         if dry_run or not folders:
@@ -111,3 +125,8 @@ class Collector:
                     folder.rename(away / folder.name)
 
             return clearing.remove_all(folders, take, dry_run=False)
+
+
+def _mark_in(stored: str) -> str:
+    """Return the mark that a repository is called by here."""
+    return stored[stored.find("@") :]

@@ -141,7 +141,9 @@ async def serve(
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End Git and its helpers. Its input ends first: killed at once, Git leaves the objects of a broken push for good."""
     if process.returncode is None and process.stdin is not None:
-        process.stdin.transport.abort()
+        pipe = process.stdin.transport
+        if not pipe.is_closing() or pipe.get_write_buffer_size():  # one that is closed cannot be aborted any more
+            pipe.abort()
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_S):
@@ -167,4 +169,3 @@ async def _feed(stdin: asyncio.StreamWriter, received: AsyncIterator[bytes]) -> 
             stdin.write(piece)
             await stdin.drain()
         stdin.close()
-        await stdin.wait_closed()

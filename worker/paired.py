@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 import grpc
 from grpc import aio
@@ -28,25 +29,37 @@ FOLLOW_S = 0.5  # between two looks; a call that is under way is cut that long a
 STOP_S = 2.0  # for calls under way when the worker leaves
 
 
+class Host(Protocol):
+    """The worker behind the port."""
+
+    def add_services(self, server: aio.Server) -> None:
+        """Answer on a server."""
+        ...
+
+    def stop_work(self, node: NodeId) -> None:
+        """Stop what a router began that is not paired any more."""
+        ...
+
+    async def moved(self, listening: Sequence[Endpoint]) -> None:
+        """Know where the port is from now on."""
+        ...
+
+    def works_for(self, routers: Collection[NodeId]) -> None:
+        """Know who is paired from now on: what others left here is nobody's. Not told while that is in doubt."""
+        ...
+
+
 class PairedPort:
     """Keeps a server on each address that there should be one on. `run` until cancelled."""
 
-    def __init__(
-        self,
-        identity: Callable[[], Identity],
-        peers: Peers,
-        listen: Sequence[str],
-        add_services: Callable[[aio.Server], None],
-        stop_work: Callable[[NodeId], None],
-        moved: Callable[[Sequence[Endpoint]], Awaitable[None]],
-    ) -> None:
+    def __init__(self, identity: Callable[[], Identity], peers: Peers, listen: Sequence[str], host: Host) -> None:
         self._identity = identity  # made only where it is needed
         self._peers = peers
         self._listen = tuple(listen)
-        self._add_services = add_services
-        self._gate = Gate(peers, stop_work)
-        self._moved = moved  # told where it listens, each time that changed
+        self._host = host
+        self._gate = Gate(peers, host.stop_work)
         self._last_told: tuple[Endpoint, ...] = ()
+        self._known: frozenset[NodeId] | None = None  # whom the host knows to be paired
         self._trusted = frozenset[NodeId]()
         self._stopping = set[asyncio.Task[None]]()
         self._servers: dict[Endpoint, aio.Server] = {}
@@ -84,7 +97,10 @@ class PairedPort:
                 await self._open(at)
         if self.listening != self._last_told:
             self._last_told = self.listening
-            await self._moved(self.listening)
+            await self._host.moved(self.listening)
+        if not book.damaged and trusted != self._known:  # a file that cannot be read may be a paired router's
+            self._known = trusted
+            self._host.works_for(trusted)
 
     async def _open(self, at: Endpoint) -> None:
         server = aio.server(
@@ -92,7 +108,7 @@ class PairedPort:
             interceptors=(self._gate,),
             maximum_concurrent_rpcs=RPCS_MAX,
         )
-        self._add_services(server)
+        self._host.add_services(server)
         try:
             server.add_secure_port(at.target, self._credentials())
         except RuntimeError:  # gRPC's own words name neither the address nor the cause

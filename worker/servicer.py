@@ -6,10 +6,10 @@ Knows no backend, sandbox or Git of its own; they come in through the constructo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from tandem.ports import OnProgress
 from tandem.spool import Spool
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer
-from worker import callers, freememory, gittunnel
+from worker import callers, freememory, gittunnel, upgrading
 from worker.backends.base import Backends
 from worker.fence import Fence
 from worker.generations import Generations
@@ -78,8 +78,10 @@ class Offer:
     calls: Scheduler
     check_places: Scheduler
     collects: Callable[[types.Kept], Awaitable[list[types.Freed]]]
+    keeps_only: Callable[[Collection[NodeId]], Awaitable[None]]
     replies: Replies
     fence: Fence
+    may_upgrade: bool = False
 
 
 class Servicer(WorkerServiceServicer):
@@ -162,6 +164,7 @@ class Servicer(WorkerServiceServicer):
     async def Check(self, request: pb.CheckRequest, context: Any) -> AsyncIterator[pb.CheckResponse]:
         """Run tests, or join the run that does; of what they left, send what the router does not hold yet."""
         async with self._answering(context):
+            self._must_run_tests()
             asked = wire.check_in(request)
             callers.must_be_sandboxed(unsandboxed=asked.unsandboxed)
             asked = replace(asked, repo_id=callers.repository(asked.repo_id))
@@ -195,6 +198,7 @@ class Servicer(WorkerServiceServicer):
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> AsyncIterator[pb.PrepareResponse]:
         """Build an environment, or join the build."""
         async with self._answering(context):
+            self._must_run_tests()
             asked = wire.prepare_in(request)
             asked = replace(asked, repo_id=callers.repository(asked.repo_id))
 
@@ -213,6 +217,15 @@ class Servicer(WorkerServiceServicer):
             started = self._prepares.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
             async for response in started:
                 yield response
+
+    def _must_run_tests(self) -> None:
+        """Refuse where nothing of a task's is run.
+
+        Raises:
+            Unavailable: So it is here; a router that has read this node's load asks another one.
+        """
+        if not self._offer.check_places.load().places:
+            raise errors.Unavailable(f"the worker {self._offer.node.name!r} runs no tests (worker.checks = 0)")
 
     async def Git(self, request_iterator: AsyncIterator[pb.GitRequest], context: Any) -> AsyncIterator[pb.GitResponse]:
         """Carry Git's pack protocol."""
@@ -287,10 +300,23 @@ class Servicer(WorkerServiceServicer):
                 yield pb.MeasureResponse(data=_NOTHING[:left])
                 left -= len(_NOTHING)
 
+    async def Upgrade(self, request: pb.UpgradeRequest, context: Any) -> pb.UpgradeResponse:
+        """Begin to upgrade this machine, where its person allows that."""
+        async with self._answering(context):
+            name, allowed = self._offer.node.name, self._offer.may_upgrade
+            log_file = upgrading.begin(request.commit, self._offer.state, name, allowed=allowed)
+            log.warning("an upgrade was begun for a router", extra={"commit": request.commit, "log": str(log_file)})
+            return pb.UpgradeResponse(log=str(log_file))
+        raise AssertionError("aborting raises")
+
     def stop_work(self, node: NodeId) -> None:
         """Stop what a paired router began here, whether or not anybody listens."""
         stopped = sum(registry.stop(node) for registry in (self._replies, self._checks, self._prepares))
         log.info("work of a router stopped", extra={"peer": node, "count": stopped})
+
+    async def keep_only(self, routers: Collection[NodeId]) -> None:
+        """Remove what other routers than these left here."""
+        await self._offer.keeps_only(routers)
 
     async def close(self) -> None:
         """Stop all work."""
@@ -305,23 +331,21 @@ class Servicer(WorkerServiceServicer):
 
 async def _telling(work: Callable[[OnProgress], Awaitable[T]], told: Callable[[str, str], T]) -> AsyncIterator[T]:
     """Yield the progress of `work` as it comes, and its result last."""
-    queue: asyncio.Queue[T] = asyncio.Queue(PROGRESS_MAX)
+    lines, news = deque[T](), asyncio.Event()
 
     def tell(stage: str, message: str) -> None:
-        with contextlib.suppress(asyncio.QueueFull):  # progress may be dropped, the result may not
-            queue.put_nowait(told(stage, message))
+        if len(lines) < PROGRESS_MAX:  # progress may be dropped, the result may not
+            lines.append(told(stage, message))
+            news.set()
 
     task = asyncio.ensure_future(work(tell))
+    task.add_done_callback(lambda task: news.set())
     try:
-        while not task.done():
-            waiting = asyncio.ensure_future(queue.get())
-            await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                yield waiting.result()
-            else:
-                waiting.cancel()
-        while not queue.empty():
-            yield queue.get_nowait()
+        while lines or not task.done():
+            await news.wait()
+            news.clear()
+            while lines:
+                yield lines.popleft()
         yield task.result()
     finally:
         if not task.done():

@@ -40,7 +40,7 @@ def ending_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [head]
     if summary.get("hold"):
         hold = mapping(summary["hold"])
-        lines.append(f"  {hold_line(text(hold, 'kind'), text(hold, 'text'))}")
+        lines.append(f"  {hold_line(text(hold, 'kind'), text(hold, 'text'), number(hold, 'since_s'))}")
     if summary.get("message"):
         lines += [f"  {line}" for line in visible(text(summary, "message"), keep="\n").splitlines()]
     if summary.get("rehearsed"):

@@ -100,11 +100,13 @@ class Service(Protocol):
         ...
 
     def standing(self) -> dict[str, Json]:
-        """Return `runs`, how many are not over, `holds`, what they wait for, and `trouble` in lines; waits for nothing."""
+        """Return `runs`, how many are not over, `holds`, what they wait for, `peers`, the paired machines as they were
+        seen last, and `trouble` in lines; waits for nothing.
+        """
         ...
 
     async def status(self) -> dict[str, Json]:
-        """Return `models`, `nodes`, which are asked, and `peers`, the paired machines as they were seen last."""
+        """Return `models`, and `nodes`, which are asked."""
         ...
 
     async def close(self) -> None:

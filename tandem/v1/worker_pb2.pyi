@@ -29,7 +29,7 @@ class DescribeRequest(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble", "calls", "checks", "free_bytes", "places")
+    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble", "calls", "checks", "free_bytes", "places", "build")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class DescribeResponse(_message.Message):
     CHECKS_FIELD_NUMBER: _ClassVar[int]
     FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
+    BUILD_FIELD_NUMBER: _ClassVar[int]
     name: str
     boot_id: str
     version: str
@@ -56,7 +57,8 @@ class DescribeResponse(_message.Message):
     checks: Load
     free_bytes: int
     places: _containers.RepeatedCompositeFieldContainer[Place]
-    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ..., calls: _Optional[_Union[Load, _Mapping]] = ..., checks: _Optional[_Union[Load, _Mapping]] = ..., free_bytes: _Optional[int] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
+    build: str
+    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ..., calls: _Optional[_Union[Load, _Mapping]] = ..., checks: _Optional[_Union[Load, _Mapping]] = ..., free_bytes: _Optional[int] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ..., build: _Optional[str] = ...) -> None: ...
 
 class Place(_message.Message):
     __slots__ = ("address", "medium")
@@ -65,6 +67,18 @@ class Place(_message.Message):
     address: str
     medium: str
     def __init__(self, address: _Optional[str] = ..., medium: _Optional[str] = ...) -> None: ...
+
+class UpgradeRequest(_message.Message):
+    __slots__ = ("commit",)
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    commit: str
+    def __init__(self, commit: _Optional[str] = ...) -> None: ...
+
+class UpgradeResponse(_message.Message):
+    __slots__ = ("log",)
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    log: str
+    def __init__(self, log: _Optional[str] = ...) -> None: ...
 
 class MeasureRequest(_message.Message):
     __slots__ = ("bytes",)

@@ -16,7 +16,7 @@ from tandem.errors import TandemError, Unreachable
 from tandem.identity import NodeId
 from tandem.types import CommitId, Freed, Kept
 from tests.tandem.test_clearing import Bare
-from worker.callers import caller
+from worker.callers import caller, mark_of
 from worker.collecting import Collector
 from worker.environments import MARK
 from worker.fence import Fence
@@ -131,6 +131,20 @@ def test_an_environment_is_cleared_away_by_the_router_it_was_built_for_alone(nod
     assert alone(book) == {"environments on the worker": 1}
     assert (mine.exists(), theirs.exists()) == (True, False)
     assert alone(None) == {"environments on the worker": 1}
+
+
+def test_what_an_unpaired_router_left_goes_and_everybody_else_s_stays(node: Node) -> None:
+    book, gone = NodeId("B" * 52), NodeId("G" * 52)
+    for name in ("own", f"own{mark_of(book)}", f"own{mark_of(gone)}", f"other{mark_of(gone)}"):
+        node.repository(name)
+    for name, owner in (("1" * 32, ""), ("2" * 32, mark_of(book)), ("3" * 32, mark_of(gone))):
+        (node.environment(name) / MARK).write_text(json.dumps({"owner": owner}))
+    asyncio.run(node.collector.keep_only({book}))
+    assert {path.stem for path in (node.state / "git").iterdir()} == {"own", f"own{mark_of(book)}"}
+    assert {path.name for path in (node.state / "environments").iterdir()} == {"1" * 32, "2" * 32}
+    asyncio.run(node.collector.keep_only(()))
+    assert {path.stem for path in (node.state / "git").iterdir()} == {"own"}
+    assert {path.name for path in (node.state / "environments").iterdir()} == {"1" * 32}
 
 
 def test_environments_go_by_when_they_were_last_used_and_never_within_the_hour(node: Node) -> None:

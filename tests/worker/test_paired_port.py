@@ -5,7 +5,7 @@ import contextlib
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tandem import channel, identity, probe
 from tandem.endpoints import Endpoint
 from tandem.identity import TLS_NAME, Identity
 from tandem.peers import Peers
-from tests.support.pairs import free_port, known_at
+from tests.support.pairs import Recorded, free_port, known_at
 from worker.paired import PairedPort
 
 ECHO = "/test/Echo"
@@ -31,14 +31,8 @@ class Place:
         self.home = folder / "mini"
         self.me = identity.load(self.home)
         self.at = Endpoint("127.0.0.1", free_port())
-        self.stopped: list[str] = []
-        self.told: list[tuple[Endpoint, ...]] = []
-        self.port = PairedPort(
-            lambda: self.me, Peers(self.home), (str(self.at),), _add_echo, self.stopped.append, self._moved
-        )
-
-    async def _moved(self, listening: Sequence[Endpoint]) -> None:
-        self.told.append(tuple(listening))
+        self.host = Recorded(_add_echo)
+        self.port = PairedPort(lambda: self.me, Peers(self.home), (str(self.at),), self.host)
 
     def router(self, folder: Path) -> Identity:
         """Pair with a router."""
@@ -123,7 +117,7 @@ def test_an_unpaired_routers_open_connection_is_closed_and_anothers_calls_go_on(
                 assert await other.unary_unary(ECHO)(b"%d" % number, timeout=5, wait_for_ready=True) == b"%d" % number
             with pytest.raises(aio.AioRpcError):
                 await gone.unary_unary(ECHO)(b"2", timeout=5)
-            assert place.stopped == [book.id]
+            assert place.host.stopped == [book.id]
         assert (await asyncio.to_thread(probe.look, book, place.me.id, place.at)).kind == "refused"
 
     asyncio.run(scenario())

@@ -200,3 +200,22 @@ def test_a_health_probe_is_answered(machine: Machine) -> None:
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
     asyncio.run(run())
+
+
+def test_a_worker_that_runs_no_tests_says_so_instead_of_letting_anybody_wait(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async def scenario(stub: Any) -> None:
+        described = await stub.Describe(pb.DescribeRequest(protocol=wire.PROTOCOL), timeout=10)
+        assert wire.node_in(described).checks == Load(places=0)
+        header = pb.CallHeader(request_id="r", run_id="r", attempt=1, deadline_s=10.0)
+        for call in (
+            stub.Check(pb.CheckRequest(header=header, repo_id="r", commit="ab" * 20), timeout=10),
+            stub.Prepare(pb.PrepareRequest(header=header, repo_id="r", commit="ab" * 20), timeout=10),
+        ):
+            error = await refusal(call)
+            assert isinstance(error, errors.Unavailable), error
+            assert "runs no tests (worker.checks = 0)" in error.message
+
+    with Machine(tmp_path_factory.mktemp("none"), REPLIES, TANDEM_WORKER_CHECKS="0") as without:
+        play(without, scenario)
