@@ -53,6 +53,7 @@ BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 _COLLECT_S = 300.0
 _TOLD_S = 2.0  # beyond a call's deadline, for the worker's own words about it to get here
 _SLACK_S = 60.0  # beyond a check's own limits: the tree, the report, the queue
+_LEFT_S = 60.0  # for what a check left: 8 MiB over the slowest network that is not taken for a cut one
 _CHARS_PER_TOKEN = 4  # a guess, good enough to weigh one node against another
 _BUILT_MAX = 512  # environments whose nodes are remembered
 
@@ -175,7 +176,7 @@ class Dispatcher:
             commit=request.commit,
             only=self._built.get(request.environment),
         )
-        deadline_s = wire.check_s(request) + request.limits.wall_s + _SLACK_S
+        deadline_s = wire.check_s(request) + request.limits.wall_s + _SLACK_S + (_LEFT_S if taking else 0.0)
         report = await self._insist(need, request, once, deadline_s)
         if taking is not None:
             await asyncio.to_thread(taking.keep, report.node)
