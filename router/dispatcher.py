@@ -107,7 +107,7 @@ class Dispatcher:
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("reply"):
-                        reply = wire.reply_in(response.reply)
+                        reply = replace(wire.reply_in(response.reply), node=node.name)
                     else:
                         on_chunk(Chunk(offset=response.chunk.offset, text=response.chunk.text))
                         held = response.chunk.offset + len(response.chunk.text)
@@ -160,7 +160,7 @@ class Dispatcher:
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("report"):
-                        return wire.report_in(response.report)
+                        return replace(wire.report_in(response.report), node=node.name)
                     if response.HasField("artefact"):
                         if taking is not None:
                             await asyncio.to_thread(taking.take, wire.artefact_in(response.artefact))

@@ -333,6 +333,7 @@ class NodeInfo:
     free_bytes: int | None = None  # memory a program could take now without others being pushed out
     places: tuple[Place, ...] = ()
     build: str = ""  # the commit of the checkout it runs from
+    now_s: float | None = None  # its clock, in seconds since 1970
 
 
 # --- the task and its way -------------------------------------------------------------------------------------

@@ -460,6 +460,7 @@ def node_out(node: types.NodeInfo) -> pb.DescribeResponse:
         checks=node.checks and _load_out(node.checks),
         free_bytes=node.free_bytes,
         build=node.build,
+        now_s=node.now_s,
         places=[pb.Place(address=place.address, medium=place.medium) for place in node.places],
     )
 
@@ -498,6 +499,7 @@ def node_in(message: pb.DescribeResponse) -> types.NodeInfo:
         free_bytes=message.free_bytes if message.HasField("free_bytes") else None,
         places=tuple(_places_in(message.places)),
         build=message.build,
+        now_s=message.now_s if message.HasField("now_s") and math.isfinite(message.now_s) else None,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -118,6 +119,7 @@ class Servicer(WorkerServiceServicer):
                 checks=self._offer.check_places.load(),
                 free_bytes=await asyncio.to_thread(freememory.free_bytes),
                 places=self.places,
+                now_s=time.time(),
             )
         )
 

@@ -29,7 +29,7 @@ class DescribeRequest(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble", "calls", "checks", "free_bytes", "places", "build")
+    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble", "calls", "checks", "free_bytes", "places", "build", "now_s")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,7 @@ class DescribeResponse(_message.Message):
     FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
     BUILD_FIELD_NUMBER: _ClassVar[int]
+    NOW_S_FIELD_NUMBER: _ClassVar[int]
     name: str
     boot_id: str
     version: str
@@ -58,7 +59,8 @@ class DescribeResponse(_message.Message):
     free_bytes: int
     places: _containers.RepeatedCompositeFieldContainer[Place]
     build: str
-    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ..., calls: _Optional[_Union[Load, _Mapping]] = ..., checks: _Optional[_Union[Load, _Mapping]] = ..., free_bytes: _Optional[int] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ..., build: _Optional[str] = ...) -> None: ...
+    now_s: float
+    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ..., calls: _Optional[_Union[Load, _Mapping]] = ..., checks: _Optional[_Union[Load, _Mapping]] = ..., free_bytes: _Optional[int] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ..., build: _Optional[str] = ..., now_s: _Optional[float] = ...) -> None: ...
 
 class Place(_message.Message):
     __slots__ = ("address", "medium")

@@ -133,7 +133,10 @@ def test_what_tests_leave_on_the_paired_machine_comes_back_and_goes_with_the_run
     assert found["state"] == "merged", found
 
     draft, head = json.loads(two.book.cli("show", run, "--json").stdout)["artefacts"]
-    assert [(one["check"], one["step"]) for one in (draft, head)] == [("draft", "code.2"), ("head", "check.1")]
+    assert [(one["check"], one["step"], one["node"]) for one in (draft, head)] == [
+        ("draft", "code.2", "mini"),
+        ("head", "check.1", "mini"),
+    ]
     assert not list((two.book.state / "worker").glob("git/*.git")), "the tests ran on the other machine"
     for one in (draft, head):
         assert [file["name"] for file in one["files"]] == ["coverage.xml"]

@@ -55,8 +55,8 @@ class Mini(Stack):
 class Cabled:
     """The two machines, `book` and `mini`, and the cables between them, `one` and `two`.
 
-    `tree` is what the task leads to on one machine. A first run was carried out before any test: `first`; it asked the model
-    and ran tests as often as `usual` says.
+    `tree` is what the task leads to on one machine. A first run was carried out before any test, `first`; it asked the
+    model and ran tests as often as `usual` says.
     """
 
     first: str
