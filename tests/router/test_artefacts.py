@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import sys
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ from tandem.types import (
 )
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from tests.support import smalldisk
 from tests.support.machine import Machine, Wire
 from tests.support.smalldisk import small_disk
 
@@ -174,6 +176,7 @@ def test_what_never_ends_is_bounded(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_nothing_says_so_and_leaves_what_was_there(tmp_path: Path) -> None:
+    smalldisk.require()
     with small_disk(tmp_path, 48 << 20) as disk:
         taken(disk.seen, piece("before.log"))
         disk.fill(5 << 20)
@@ -191,6 +194,7 @@ def test_a_full_disk_keeps_nothing_says_so_and_leaves_what_was_there(tmp_path: P
 
 def test_a_zip_that_did_not_fit_leaves_no_half_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tandem.disk.must_have_room", lambda *_: None)  # it was taken by others in the meantime
+    smalldisk.require()
     with small_disk(tmp_path, 8 << 20) as disk:
         taken(disk.seen, piece("before.log"))
         taking = Taking(disk.seen, request())
@@ -310,6 +314,40 @@ def test_where_nothing_is_taken_nothing_is_asked_for(machine: Machine, tmp_path:
             await made_by.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_what_may_be_asked_for_again_takes_the_worker_s_disk_and_not_its_memory(
+    machine: Machine, tmp_path: Path
+) -> None:
+    script = "import os, pathlib\nfor n in 'ab': pathlib.Path(n + '.log').write_bytes(os.urandom(4 << 20))\n"
+
+    def in_use() -> tuple[int, int]:
+        """Return the memory of the worker's process in bytes, and how many files without a name it holds."""
+        assert machine.process is not None
+        place = Path(f"/proc/{machine.process.pid}")
+        status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
+        spools = [one for one in (place / "fd").iterdir() if one.is_symlink() and "(deleted)" in str(one.readlink())]
+        return int(status["VmRSS"].split()[0]) << 10, len(spools)
+
+    async def scenario() -> None:
+        made = await committed(tmp_path / "r.git", script)
+        made_by = dispatcher(machine.socket, tmp_path / "r.git", tmp_path, [])
+        try:
+            for number in range(10):
+                asked = request(f"head.much.{number}", commit=made, command=("python", "run.py"))
+                assert (await made_by.check(asked, lambda stage, message: None)).verdict == "passed"
+                if number == 1:  # what comes once has come
+                    before.append(in_use())
+        finally:
+            await made_by.close()
+
+    before: list[tuple[int, int]] = []
+    asyncio.run(scenario())
+    (memory, spools), (memory_after, spools_after) = before[0], in_use()
+    held = spools_after - spools  # each of them can still be asked for again
+    assert held >= 4
+    assert memory_after - memory < held * (8 << 20) // 2
 
 
 class Desk(WorkerServiceServicer):

@@ -16,6 +16,7 @@ import pytest
 from tandem.artefacts import BYTES_MAX, DEFAULT, FILE_BYTES_MAX, FILES_MAX, LEFT_OUT_MAX
 from tandem.spool import Spool
 from tandem.types import CheckReport, Limits
+from tests.support import smalldisk
 from tests.support.checkouts import Checkout
 from tests.support.smalldisk import small_disk
 from tests.support.trees import Trees, known_rung, rung
@@ -257,7 +258,8 @@ def test_a_tree_with_too_many_names_is_looked_at_in_part_and_that_is_said(
 
 
 def test_without_room_on_the_disk_the_report_comes_and_it_is_said(tmp_path: Path) -> None:
-    with small_disk(tmp_path, 48 << 20) as disk:
+    smalldisk.require(private=False)  # the sandbox has to see it, too
+    with small_disk(tmp_path, 48 << 20, private=False) as disk:
         trees = tree(disk.path / "t", "P('a.log').write_text('x')")
         left = run(trees)
         assert (left.report.verdict, left.files) == ("passed", {"a.log": b"x"})
