@@ -15,7 +15,7 @@ import grpc
 import pytest
 from grpc import aio
 
-from router import artefacts
+from router import artefacts, gittunnel
 from router import dispatcher as module
 from router.artefacts import Taking, packed, told
 from router.dispatcher import Dispatcher
@@ -303,15 +303,28 @@ def test_whoever_asks_again_gets_all_of_it_again_and_it_stands_there_once(machin
     assert kept(tmp_path) == expected()
 
 
-def test_where_nothing_is_taken_nothing_is_asked_for(machine: Machine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("spool", "messages", "sent"),
+    [("", 0, 9), ("its own", 5, 4), ("its own", 99, 0), ("its own", -1, 9), ("another", 5, 9)],
+)
+def test_a_worker_leaves_out_what_is_held_of_its_own_spool_and_of_no_other(
+    spool: str, messages: int, sent: int, machine: Machine, tmp_path: Path
+) -> None:
     async def scenario() -> None:
         made = await committed(tmp_path / "r.git", SCRIPT)
-        made_by = Dispatcher([Node.at_socket(machine.socket)], lambda repo_id: tmp_path / "r.git")
+        node = Node.at_socket(machine.socket)
         try:
-            asked = request("head.none.1", commit=made, command=("python", "run.py"))
-            assert (await made_by.check(asked, lambda stage, message: None)).verdict == "passed"
+            await gittunnel.push(tmp_path / "r.git", made, "repo", node.stub, node="worker")
+            asked = request("head.held.1", commit=made, command=("python", "run.py"))
+            said = [one async for one in node.stub.Check(wire.check_out(asked), timeout=30)]
+            own = next(one.artefact.spool for one in said if one.HasField("artefact"))
+            again = wire.check_out(asked, spool=spool.replace("its own", own), spool_messages=messages)
+            rest = [one async for one in node.stub.Check(again, timeout=30)]
         finally:
-            await made_by.close()
+            await node.channel.close()
+        assert sum(one.HasField("artefact") for one in rest) == sent
+        assert rest[-1] == said[-1], "the report comes last, and is the same"
+        assert rest[-1 - sent :] == said[-1 - sent :]
 
     asyncio.run(scenario())
 
@@ -356,6 +369,7 @@ class Desk(WorkerServiceServicer):
     def __init__(self, *plan: list[ArtefactPiece | None]) -> None:
         self.plan = list(plan)
         self.asked: list[tuple[str, int]] = []
+        self.wanted: list[str] = []
 
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
         return wire.node_out(NodeInfo(
@@ -365,6 +379,7 @@ class Desk(WorkerServiceServicer):
 
     async def Check(self, request: Any, context: Any) -> AsyncIterator[pb.CheckResponse]:
         self.asked.append((request.spool, request.spool_messages))
+        self.wanted += request.artefacts
         for one in self.plan.pop(0):
             if one is None:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broke off")
@@ -373,7 +388,7 @@ class Desk(WorkerServiceServicer):
         yield pb.CheckResponse(report=wire.report_out(CheckReport(verdict="passed", node="desk")))
 
 
-def from_desk(state: Path, desk: Desk, told: list[tuple[str, str]]) -> None:
+def from_desk(state: Path, desk: Desk, told: list[tuple[str, str]], *, taken: bool = True) -> None:
     async def main() -> None:
         server = aio.server(options=channel.SERVER_OPTIONS)
         add_WorkerServiceServicer_to_server(desk, server)
@@ -381,7 +396,8 @@ def from_desk(state: Path, desk: Desk, told: list[tuple[str, str]]) -> None:
         await server.start()
         node = Node.at_socket(state / "w.sock")
         node.pushed("repo", "c" * 40)
-        made = Dispatcher([node], lambda repo_id: state, artefacts=lambda asked: Taking(state, asked))
+        take = (lambda asked: Taking(state, asked)) if taken else None
+        made = Dispatcher([node], lambda repo_id: state, artefacts=take)
         try:
             report = await made.check(request(), lambda stage, words: told.append((stage, words)))
             assert report.verdict == "passed"
@@ -413,7 +429,14 @@ def test_what_cannot_be_kept_is_told_and_the_report_counts(tmp_path: Path) -> No
     assert "cannot make the folder" in said[0][1]
 
 
-def test_a_report_is_not_kept_from_a_check_that_was_cancelled(machine: Machine, tmp_path: Path) -> None:
+def test_where_nothing_is_taken_nothing_is_asked_for_and_what_comes_is_not_kept(tmp_path: Path) -> None:
+    desk = Desk([piece("a.log")])
+    from_desk(tmp_path, desk, [], taken=False)
+    assert desk.wanted == []
+    assert not (tmp_path / "artefacts").exists()
+
+
+def test_nothing_is_kept_from_a_check_that_was_cancelled(machine: Machine, tmp_path: Path) -> None:
     async def scenario() -> None:
         script = "import pathlib, time\npathlib.Path('a.log').touch()\ntime.sleep(60)\n"
         made = await committed(tmp_path / "r.git", script)
