@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,13 +22,11 @@ from typing import Any
 import yaml
 from grpc import aio
 
-from bench import echo
+from bench import echo, programs
 from router import gittunnel
 from router.dispatcher import Dispatcher
 from router.node import Node
 from tandem import wire
-from tandem.entry import APP_ROOT
-from tandem.errors import Unavailable
 from tandem.git import git
 from tandem.types import Chunk, CompleteRequest, Message, Reply, RequestId, RunId
 from worker.backends import rehearsal
@@ -50,7 +47,8 @@ def run(quick: bool = False) -> dict[str, Any]:
         folder = Path(name)
         script = folder / "script.yaml"
         script.write_text(yaml.safe_dump({"name": "bench", "replies": [{"persona": "bench", "text": _REPLY}]}))
-        with _worker(folder, script) as ours, _process([sys.executable, "-m", "bench.echo", f"{folder}/e"], {}):
+        bare = [sys.executable, "-m", "bench.echo", f"{folder}/e"]
+        with _worker(folder, script) as ours, programs.running(bare, os.environ):
             return asyncio.run(_measure(folder, script, ours, folder / "e", quick=quick))
 
 
@@ -198,27 +196,5 @@ def _worker(folder: Path, script: Path) -> Generator[Path]:
     }
     socket_file = folder / "w"
     program = [sys.executable, "-m", "tandem", "worker", "--socket", str(socket_file), "--state", str(folder / "state")]
-    with _process(program, settings):
+    with programs.running(program, {**os.environ, **settings}):
         yield socket_file
-
-
-@contextmanager
-def _process(argv: list[str], settings: dict[str, str]) -> Generator[None]:
-    """Run a program that says one line when it is ready; end it afterwards."""
-    process = subprocess.Popen(
-        argv,
-        env={**os.environ, **settings},
-        cwd=APP_ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        if not process.stdout.readline():
-            raise Unavailable(f"{' '.join(argv[1:4])} left with status {process.wait(10)} before it was ready")
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-        if process.stdout is not None:
-            process.stdout.close()

@@ -17,7 +17,6 @@ from tandem.errors import BadInput, TandemError
 from tandem.peers import Peer, Peers
 
 CARRY_S = 4 * 3600.0  # one fetch or push; a link that is cut ends it within seconds by its own pings
-_PIECE = 256 << 10
 _LINE_BYTES_MAX = 4096
 
 
@@ -79,17 +78,19 @@ def _answer(text: str) -> None:
 async def _connect(peer: Peer, name: str, service: str) -> int:
     from router.paired import PairedNode
     from tandem import channel, identity
+    from tandem.pieces import pieces
     from tandem.v1 import worker_pb2 as pb
+    from tandem.wire import DATA_BYTES
 
     node = PairedNode(peer, identity.load(config.state_dir()), config.load().link)
     try:
         await node.look()
         _answer("\n")  # connected: from here on, standard input and output are the other Git's
-        reader = await _input()
+        reader = await _input(DATA_BYTES)
 
         async def sent() -> AsyncIterator[pb.GitRequest]:
             yield pb.GitRequest(open=pb.GitOpen(shared=name, service=service))
-            while piece := await reader.read(_PIECE):
+            async for piece in pieces(reader):
                 yield pb.GitRequest(data=piece)
 
         call: Any = node.stub.Git(sent(), timeout=CARRY_S)
@@ -110,8 +111,8 @@ def _all_out(data: bytes) -> None:
         rest = rest[os.write(1, rest) :]
 
 
-async def _input() -> asyncio.StreamReader:
+async def _input(limit: int) -> asyncio.StreamReader:
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=_PIECE)
+    reader = asyncio.StreamReader(limit=limit)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(0, "rb", buffering=0))
     return reader

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias, TypeVar
 from grpc import aio
 
 from router import gittunnel, placement
+from router.artefacts import Taking
 from router.node import Node
 from router.placement import Key, Need
 from router.placing import Placer, Record
@@ -52,6 +53,7 @@ BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 _COLLECT_S = 300.0
 _TOLD_S = 2.0  # beyond a call's deadline, for the worker's own words about it to get here
 _SLACK_S = 60.0  # beyond a check's own limits: the tree, the report, the queue
+_LEFT_S = 60.0  # for what a check left: 8 MiB over the slowest network that is not taken for a cut one
 _CHARS_PER_TOKEN = 4  # a guess, good enough to weigh one node against another
 _BUILT_MAX = 512  # environments whose nodes are remembered
 
@@ -64,9 +66,11 @@ class Dispatcher:
         nodes: Sequence[Node],
         git_dir_of: Callable[[str], Path],
         record: Record = lambda run, row: None,
+        artefacts: Callable[[CheckRequest], Taking] | None = None,
     ) -> None:
         self._placer = Placer(nodes, record)
         self._git_dir_of = git_dir_of
+        self._artefacts = artefacts  # where what checks leave is taken; nothing is asked for where it is not
         self._stops = Stops()
         self._built: OrderedDict[str, frozenset[Key]] = OrderedDict()  # nodes that have an environment, as far as known
 
@@ -103,7 +107,7 @@ class Dispatcher:
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("reply"):
-                        reply = wire.reply_in(response.reply)
+                        reply = replace(wire.reply_in(response.reply), node=node.name)
                     else:
                         on_chunk(Chunk(offset=response.chunk.offset, text=response.chunk.text))
                         held = response.chunk.offset + len(response.chunk.text)
@@ -142,19 +146,26 @@ class Dispatcher:
         return await self._insist(need, request, once, request.wall_s + _SLACK_S)
 
     async def check(self, request: CheckRequest, on_progress: OnProgress) -> CheckReport:
-        """Return what running the command over the tree showed."""
+        """Return what running the command over the tree showed; what it left is kept, or it is told why not."""
+        taking = self._artefacts(request) if self._artefacts is not None and request.artefacts else None
+        request = request if taking else replace(request, artefacts=())
 
         async def once(node: Node, left_s: float, attempt: int) -> CheckReport | None:
             for commit in dict.fromkeys((request.commit, request.seal.tests if request.seal else request.commit)):
                 await self._push(node, request.repo_id, commit, left_s)
-            asked = wire.check_out(replace(request, attempt=attempt))
+            spool, messages = (taking.spool, taking.messages) if taking else ("", 0)
+            asked = wire.check_out(replace(request, attempt=attempt), spool=spool, spool_messages=messages)
             async with self._call(node, request, lambda: node.stub.Check(asked, timeout=left_s)) as call:
                 async for response in call:
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("report"):
-                        return wire.report_in(response.report)
-                    on_progress(response.progress.stage, response.progress.message)
+                        return replace(wire.report_in(response.report), node=node.name)
+                    if response.HasField("artefact"):
+                        if taking is not None:
+                            await asyncio.to_thread(taking.take, wire.artefact_in(response.artefact))
+                    else:
+                        on_progress(response.progress.stage, response.progress.message)
             return None
 
         need = Need(
@@ -165,7 +176,13 @@ class Dispatcher:
             commit=request.commit,
             only=self._built.get(request.environment),
         )
-        return await self._insist(need, request, once, wire.check_s(request) + request.limits.wall_s + _SLACK_S)
+        deadline_s = wire.check_s(request) + request.limits.wall_s + _SLACK_S + (_LEFT_S if taking else 0.0)
+        report = await self._insist(need, request, once, deadline_s)
+        if taking is not None:
+            await asyncio.to_thread(taking.keep, report.node)
+            if taking.trouble:
+                on_progress("artefacts", taking.trouble)
+        return report
 
     async def collect(self, kept: Kept) -> list[Freed]:
         """Have every worker clear up, and return what that freed.

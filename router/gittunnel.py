@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from tandem import channel, wire
+from tandem import channel
 from tandem.errors import DeadlineExceeded, TandemError
 from tandem.git import git
+from tandem.pieces import pieces
 from tandem.v1 import worker_pb2 as pb
+from tandem.wire import DATA_BYTES
 
 REF = "refs/tandem/"
 
@@ -69,7 +71,7 @@ async def _git_push(git_dir: Path, commit: str, link: socket.socket, timeout_s: 
 
 
 async def _bridge(link: socket.socket, stub: Any, repo_id: str, node: str, timeout_s: float) -> None:
-    reader, writer = await asyncio.open_unix_connection(sock=link)
+    reader, writer = await asyncio.open_unix_connection(sock=link, limit=DATA_BYTES)
     try:
         with channel.translated(node):
             await _carry(stub, repo_id, reader, writer, timeout_s)
@@ -89,7 +91,7 @@ async def _carry(
 ) -> None:
     async def sent() -> AsyncIterator[pb.GitRequest]:
         yield pb.GitRequest(open=pb.GitOpen(repo_id=repo_id, service="git-receive-pack"))
-        while piece := await reader.read(wire.DATA_BYTES):
+        async for piece in pieces(reader):
             yield pb.GitRequest(data=piece)
 
     call = stub.Git(sent(), timeout=timeout_s)

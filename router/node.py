@@ -49,6 +49,7 @@ class Node:
         self._has: dict[tuple[str, str], None] = {}  # (repository, commit) pushed over this connection, oldest first
         self.pushing = defaultdict[str, asyncio.Lock](asyncio.Lock)  # by repository: one push at a time
         self._info: NodeInfo | None = None
+        self.clock_apart_s: float | None = None  # how far its clock is ahead of this one
         self._asked_at = -FRESH_S
 
     @classmethod
@@ -129,6 +130,7 @@ class Node:
         if self._info is not None and self._info.boot_id != info.boot_id:
             self.emptied()  # it was started anew, and may have been emptied meanwhile
         info = self._called(info)
+        self.clock_apart_s = None if info.now_s is None else info.now_s - time.time()
         self.name, self._info, self._asked_at = info.name, info, now
         return info
 

@@ -133,7 +133,7 @@ class PairedNode(Node):
                 return await self._ask(LOOK_S, patient=False)
         others = [address for address in self.addresses if address != self.address]
         looks = await asyncio.gather(*(self._looked(address) for address in others))
-        self.routes |= {route.address: route for route in looks}
+        self.routes = {route.address: route for route in looks}
         choice = routes.choose(looks, "", wifi=self._link.wifi)
         if choice.address:
             self.why = choice.why
@@ -231,6 +231,9 @@ class PairedNode(Node):
         places = [endpoints.parse(address, endpoints.WORKER_PORT) for address in addresses if address not in barred]
         looks = (asyncio.to_thread(probe.look, self._me, self.peer.id, at) for at in places)
         found = await asyncio.gather(*looks)
+        for at, one in zip(places, found, strict=True):  # in better words than gRPC's
+            seen = self.routes.get(str(at)) or Route(address=str(at), medium=await self._medium(str(at)))
+            self.routes[str(at)] = replace(seen, trouble=one.words, seen_s=time.monotonic())
         words = "; ".join((*(one.words for one in found), *map(_barred, barred)))
         kinds = {one.kind for one in found}
         if kinds & {"not paired", "other machine"} and not kinds & {"open"}:
@@ -345,6 +348,7 @@ class Links:
             "version": info.version if info else None,
             "models": [model.name for model in info.models] if info else [],
             "why": node.why if node and not node.trouble else "",
+            "clock_apart_s": node.clock_apart_s if node and not node.trouble else None,
             "routes": self._routes(node) if node else [],
         }
 

@@ -19,7 +19,7 @@ from agents import personas
 from agents.tokens import counter
 from graphs.state import WORKFLOW_VERSION
 from graphs.team import Settings
-from router import execution, flight, moving
+from router import artefacts, execution, flight, moving
 from router import verify as verification
 from router.accept import accept, new_run_id
 from router.awake import Awake
@@ -96,6 +96,7 @@ class Runs:
             [local],
             git_dir_of=lambda repo_id: OwnRepository.git_dir(state, repo_id),
             record=lambda run, row: flight.FlightLog(state, RunId(run)).place(row),
+            artefacts=lambda request: artefacts.Taking(state, request),
         )
         # a machine is paired to take work off this one, so it comes first
         links = Links(state, lambda paired: nodes.use([*paired, local]), config.link)
@@ -161,8 +162,9 @@ class Runs:
         """Return everything about a run."""
         info = await self._engine.roster.find(run_id)
         entries = await self._journal.entries(run_id)
+        left = await asyncio.to_thread(artefacts.told, self._engine.state, run_id)
         try:
-            return detail(info, entries)
+            return {**detail(info, entries), "artefacts": left}
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # chained, and of another form
             words = f"what is recorded of run {run_id} cannot be shown ({type(error).__name__}: {error})"
             raise BrokenJournal(f"{words}; `tandem gc --run {run_id}` removes it once it is over") from error
@@ -184,6 +186,11 @@ class Runs:
             lambda: [json.dumps(row, ensure_ascii=False) for row in flight.calls(state, run_id)]
         )
         return "".join(f"{row}\n" for row in rows).encode("utf-8", "replace")
+
+    async def artefacts(self, run_id: RunId, kind: str) -> bytes:
+        """Return what a kind of check of a run left, as a ZIP."""
+        await self._engine.roster.find(run_id)
+        return await asyncio.to_thread(artefacts.packed, self._engine.state, run_id, kind)
 
     async def placements(self, run_id: RunId) -> list[dict[str, Json]]:
         """Return which node took each call of a run, and why, as far as that was kept."""
@@ -415,6 +422,7 @@ def settings_of(config: Config) -> Settings:
         ),
         repeats=check.repeats,
         mutation_s=check.mutation_s,
+        artefacts=tuple(check.artefacts),
         call_s=config.router.call_s,
         work_s=config.router.work_s,
         counts={"router": counter(config.context.router_tokenizer), "worker": counter(config.context.worker_tokenizer)},

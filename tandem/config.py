@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from tandem import addresses, endpoints
+from tandem import addresses, artefacts, endpoints
 from tandem.errors import BadConfig, BadInput
 from tandem.paths import SOCKET_PATH_MAX, config_path, home_dir, private_dir, socket_path, state_dir
 from tandem.types import Medium
@@ -144,6 +144,22 @@ class CheckConfig(_Section):
     output_mib: Annotated[int, Field(ge=1)] = 8
     repeats: Annotated[int, Field(ge=0, le=20)] = 2
     mutation_s: Annotated[float, Field(ge=0)] = 10.0
+    artefacts: list[str] = list(artefacts.DEFAULT)
+    """Files that tests leave and that are brought back from the checks a person looks at: patterns of paths from the folder
+    of the check. None named: nothing is."""
+
+    @field_validator("artefacts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("artefacts")
+    @classmethod
+    def _inside(cls, wanted: list[str]) -> list[str]:
+        try:
+            return list(artefacts.patterns(wanted))
+        except BadInput as error:
+            raise PydanticCustomError("pattern", "{why}", {"why": error.message}) from None
 
 
 class PrepareConfig(_Section):

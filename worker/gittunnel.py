@@ -19,6 +19,7 @@ from tandem import disk
 from tandem.errors import BadInput, TandemError
 from tandem.git import command, environment, git
 from tandem.paths import private_dir
+from tandem.pieces import pieces
 from tandem.wire import DATA_BYTES
 
 SERVICES = {"git-upload-pack": "upload-pack", "git-receive-pack": "receive-pack"}
@@ -35,6 +36,7 @@ _CHECKS = (
     "transfer.fsckObjects=true",
     f"receive.maxInputSize={PACK_BYTES_MAX}",
     "receive.autogc=false",
+    "receive.unpackLimit=1",  # taken apart, a few large files take three times as long; a small push costs the same
     # history as it is: mistakes of old tools are warnings, what could do harm at checkout stays an error
     "receive.fsck.zeroPaddedFilemode=warn",
     "receive.fsck.missingSpaceBeforeDate=warn",
@@ -119,6 +121,7 @@ async def serve(
         stderr=asyncio.subprocess.PIPE,
         env=environment(folder),
         start_new_session=True,
+        limit=DATA_BYTES,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -126,7 +129,7 @@ async def serve(
     feeding = asyncio.create_task(_feed(process.stdin, received))
     listening = asyncio.create_task(_tail(process.stderr))
     try:
-        while piece := await process.stdout.read(DATA_BYTES):
+        async for piece in pieces(process.stdout):
             yield piece
         if await process.wait() not in (0, 1):  # 1: refused, and said so in its own protocol
             words = " ".join((await listening).decode("utf-8", "replace").split()) or "it said nothing"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -18,7 +19,9 @@ from typing import Any, Protocol, TypeVar
 from tandem import channel, clearing, disk, errors, shared, types, wire
 from tandem.faults import failpoint
 from tandem.identity import NodeId
+from tandem.paths import private_dir
 from tandem.ports import OnProgress
+from tandem.spool import Spool
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer
 from worker import callers, freememory, gittunnel, upgrading
@@ -40,8 +43,10 @@ _SLACK_S = 30.0  # what a check may need beyond its command: the tree, the repor
 class Checks(Protocol):
     """Runs tests."""
 
-    async def check(self, request: types.CheckRequest, on_progress: OnProgress) -> types.CheckReport:
-        """Return what they showed."""
+    async def check(
+        self, request: types.CheckRequest, on_progress: OnProgress, spool: Spool | None = None
+    ) -> types.CheckReport:
+        """Return what they showed; what they left of the files that are wanted goes into the `spool`."""
         ...
 
 
@@ -51,6 +56,14 @@ class Prepares(Protocol):
     async def prepare(self, request: types.PrepareRequest, on_progress: OnProgress) -> types.Environment:
         """Return the environment."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The end of a check: its report, and what it left, which goes before."""
+
+    report: pb.CheckResponse
+    spool: Spool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +91,7 @@ class Servicer(WorkerServiceServicer):
     def __init__(self, offer: Offer) -> None:
         self._offer = offer
         self._replies: Generations[types.Chunk | types.Reply] = Generations()
-        self._checks: Generations[pb.CheckResponse] = Generations()
+        self._checks: Generations[pb.CheckResponse | _Checked] = Generations()
         self._prepares: Generations[pb.PrepareResponse] = Generations()
         self._packing: dict[Path, asyncio.Task[bool]] = {}
         self.places: tuple[types.Place, ...] = ()
@@ -106,6 +119,7 @@ class Servicer(WorkerServiceServicer):
                 checks=self._offer.check_places.load(),
                 free_bytes=await asyncio.to_thread(freememory.free_bytes),
                 places=self.places,
+                now_s=time.time(),
             )
         )
 
@@ -150,7 +164,7 @@ class Servicer(WorkerServiceServicer):
                 yield part
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> AsyncIterator[pb.CheckResponse]:
-        """Run tests, or join the run that does."""
+        """Run tests, or join the run that does; of what they left, send what the router does not hold yet."""
         async with self._answering(context):
             self._must_run_tests()
             asked = wire.check_in(request)
@@ -158,22 +172,30 @@ class Servicer(WorkerServiceServicer):
             asked = replace(asked, repo_id=callers.repository(asked.repo_id))
             deadline_s = asked.limits.wall_s + request.header.deadline_s + _SLACK_S
 
-            async def work(tell: OnProgress) -> pb.CheckResponse:
+            async def work(tell: OnProgress) -> pb.CheckResponse | _Checked:
                 with disk.watched("the tests could not be run", self._offer.state):
+                    spool = Spool(private_dir(self._offer.state / "tmp")) if asked.artefacts else None
                     async with self._offer.check_places.turn(asked.priority):
-                        report = await self._offer.checks.check(asked, tell)
+                        report = await self._offer.checks.check(asked, tell, spool)
                     self._offer.fence.check()
                     failpoint("worker.report")
                 named = replace(report, node=self._offer.node.name)
-                return pb.CheckResponse(report=wire.report_out(named), attempt=asked.attempt)
+                response = pb.CheckResponse(report=wire.report_out(named), attempt=asked.attempt)
+                return _Checked(response, spool)
 
             def told(stage: str, message: str) -> pb.CheckResponse:
                 return pb.CheckResponse(progress=pb.Progress(stage=stage, message=message), attempt=asked.attempt)
 
             name = callers.work(asked.request_id)
             started = self._checks.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
-            async for response in started:
-                yield response
+            async with aclosing(started):  # else a lost listener would count until the garbage is collected
+                async for response in started:
+                    if isinstance(response, _Checked):
+                        async for piece in _left(response.spool, request):
+                            yield wire.artefact_out(piece, asked.attempt)
+                        yield response.report
+                    else:
+                        yield response
 
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> AsyncIterator[pb.PrepareResponse]:
         """Build an environment, or join the build."""
@@ -331,6 +353,15 @@ async def _telling(work: Callable[[OnProgress], Awaitable[T]], told: Callable[[s
         if not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def _left(spool: Spool | None, request: pb.CheckRequest) -> AsyncIterator[types.ArtefactPiece]:
+    """Yield what a check left, from the piece on that the router does not hold yet; read from the disk as it goes."""
+    if spool is not None:
+        skipped = max(request.spool_messages, 0) if request.spool == spool.id else 0
+        pieces = spool.pieces(skipped)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
 
 
 def _joined(batch: Sequence[types.Chunk | types.Reply], offset: int) -> Iterator[types.Chunk | types.Reply]:

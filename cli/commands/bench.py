@@ -24,7 +24,10 @@ _BELONGS = {  # options that mean something for one bench alone
     "transcripts": "craft",
     "repo": "map",
     "commits": "map",
-    "rounds": "resume",
+    "rounds": "resume or link",
+    "only": "link",
+    "files": "link",
+    "delta_mb": "link",
     "runs": "soak",
     "checks": "soak",
     "sample": "soak",
@@ -36,6 +39,7 @@ _MEASURES = {
     "check": "What the judge costs over the bare test command: sandbox, controls, twins.",
     "resume": "How soon an interrupted run goes on after a start.",
     "soak": "What router and worker hold over many runs, and whether it grows.",
+    "link": "What the link between two paired machines costs, next to bare TCP, bare gRPC and a plain `git push`.",
     "craft": "What is made of malformed tool calls, near-miss edits and loops.",
     "placement": "How calls fare on 2 to 200 workers, next to round robin and the shortest queue; simulated.",
     "map": "How often files that real commits changed stand among the map's first 20.",
@@ -81,7 +85,14 @@ def bench() -> None:
 @click.option("--transcripts", type=click.Path(), metavar="FILE", help="With craft: play calls that were exported.")
 @click.option("--repo", type=click.Path(exists=True), metavar="GITDIR", help="With map: whose history to take.")
 @click.option("--commits", type=click.IntRange(1, 500), help="With map: how many commits (10).")
-@click.option("--rounds", type=click.IntRange(1, 1000), help="With resume: how many interruptions (20).")
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 1000),
+    help="With resume: how many interruptions (20); with link: how often all sides take turns (10).",
+)
+@click.option("--only", type=click.Choice(["rtt", "throughput", "token", "sync"]), help="With link: one part of it.")
+@click.option("--files", type=click.IntRange(1, 1_000_000), help="With link: of the repository to sync (100,000).")
+@click.option("--delta-mb", type=click.IntRange(1, 2000), help="With link: the size of its large change (200).")
 @click.option("--runs", type=click.IntRange(1, 100_000), help="With soak: how many (500).")
 @click.option("--checks", type=click.Choice(["noop", "real"]), help="With soak: what tests them (noop).")
 @click.option("--sample", type=click.IntRange(1), metavar="EVERY", help="With soak: runs between two samples.")
@@ -92,15 +103,18 @@ def measure(what: str, as_json: bool, quick: bool, **options: Any) -> None:
 
     Check is what the judge costs over the bare test command. Resume is how soon an interrupted run goes on after a
     start. Soak is what router and worker hold over many runs, and whether it grows. The craft is what is made of
-    malformed tool calls, near-miss edits and loops. Placement is how calls fare on 2 to 200 simulated workers. The map is
+    malformed tool calls, near-miss edits and loops. The link is what mutual TLS, gRPC and Git between two paired machines
+    cost next to bare TCP, bare gRPC and a plain push. Placement is how calls fare on 2 to 200 simulated workers. The map is
     how often the files that real commits changed stand among its first 20.
     """
     for name, value in options.items():
         if value is not None and what not in _BELONGS[name].split(" or "):
-            raise BadInput(f"--{name} belongs to `tandem bench {_BELONGS[name]}`, not to {what}")
+            option = name.replace("_", "-")
+            raise BadInput(f"--{option} belongs to `tandem bench {_BELONGS[name]}`, not to {what}")
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "map": lambda: _map(options["repo"], options["commits"] or (3 if quick else 10), as_json),
         "resume": lambda: _resume(options["rounds"], quick),
+        "link": lambda: _link(options, quick),
         "soak": lambda: _soak(options, quick),
         "craft": lambda: _craft(options["transcripts"], quick),
         "placement": lambda: _drawn(_module("placement"), _module("placement").run(quick), options["plot"]),
@@ -133,6 +147,14 @@ def _resume(rounds: int | None, quick: bool) -> dict[str, Any]:
     wanted = rounds or (resume.QUICK if quick else resume.ROUNDS)
     with progress(wanted, "interruptions") as tell:
         return resume.run(wanted, tell=tell)
+
+
+def _link(options: dict[str, Any], quick: bool) -> dict[str, Any]:
+    link = _module("link")
+    rounds = options["rounds"] or (link.QUICK if quick else link.ROUNDS)
+    sizes = {name: options[name] for name in ("only", "files", "delta_mb") if options[name]}
+    with progress(link.steps(rounds, options["only"] or ""), "rounds") as tell:
+        return link.run(rounds, tell=tell, **sizes)
 
 
 def _soak(options: dict[str, Any], quick: bool) -> dict[str, Any]:

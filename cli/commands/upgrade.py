@@ -102,8 +102,8 @@ async def _build(node: Any) -> str:
 def _restart() -> None:
     """Start services anew, and have a router that a command started leave: the next command starts another."""
     place = manager.Place(system=here.system())
-    roles: tuple[Role, ...] = ("worker", "router")
-    installed = [role for role in roles if manager.is_installed(here.service(role), place)]
+    both: tuple[Role, Role] = ("worker", "router")
+    installed: list[Role] = [role for role in both if manager.is_installed(here.service(role), place)]
     if "router" not in installed and shut_down() is not None:
         ensure_router()  # a machine that works for another one has nobody to give the next command
         output.say("the router is started anew")

@@ -49,6 +49,10 @@ class Service(Protocol):
         """Return which node took each call of a run, and why."""
         ...
 
+    async def artefacts(self, run_id: RunId, kind: str) -> bytes:
+        """Return what a kind of check of a run left, as a ZIP."""
+        ...
+
     async def calls(self, run_id: RunId) -> bytes:
         """Return what was said to models in a run, one JSON object a line."""
         ...

@@ -107,7 +107,7 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Check(self, request, context):
-        """Run a command over a tree in the sandbox: progress, then one report.
+        """Run a command over a tree in the sandbox: progress, then what it left of the files that are wanted, then one report.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,7 @@ class WorkerServiceStub:
     Prepare: _grpc.UnaryStreamMultiCallable[_worker_pb2.PrepareRequest, _worker_pb2.PrepareResponse]
     """Build the environment a tree's lock files describe: progress, then one environment."""
     Check: _grpc.UnaryStreamMultiCallable[_worker_pb2.CheckRequest, _worker_pb2.CheckResponse]
-    """Run a command over a tree in the sandbox: progress, then one report."""
+    """Run a command over a tree in the sandbox: progress, then what it left of the files that are wanted, then one report."""
     Git: _grpc.StreamStreamMultiCallable[_worker_pb2.GitRequest, _worker_pb2.GitResponse]
     """Git's own pack protocol, one service per stream."""
     Cancel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.CancelRequest, _worker_pb2.CancelResponse]
@@ -66,7 +66,7 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Prepare: _aio.UnaryStreamMultiCallable[_worker_pb2.PrepareRequest, _worker_pb2.PrepareResponse]  # type: ignore[assignment]
     """Build the environment a tree's lock files describe: progress, then one environment."""
     Check: _aio.UnaryStreamMultiCallable[_worker_pb2.CheckRequest, _worker_pb2.CheckResponse]  # type: ignore[assignment]
-    """Run a command over a tree in the sandbox: progress, then one report."""
+    """Run a command over a tree in the sandbox: progress, then what it left of the files that are wanted, then one report."""
     Git: _aio.StreamStreamMultiCallable[_worker_pb2.GitRequest, _worker_pb2.GitResponse]  # type: ignore[assignment]
     """Git's own pack protocol, one service per stream."""
     Cancel: _aio.UnaryUnaryMultiCallable[_worker_pb2.CancelRequest, _worker_pb2.CancelResponse]  # type: ignore[assignment]
@@ -111,7 +111,7 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_pb2.CheckRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_pb2.CheckResponse], _abc.AsyncIterator[_worker_pb2.CheckResponse]]:
-        """Run a command over a tree in the sandbox: progress, then one report."""
+        """Run a command over a tree in the sandbox: progress, then what it left of the files that are wanted, then one report."""
 
     @_abc_1.abstractmethod
     def Git(

@@ -10,6 +10,7 @@ import pytest
 
 from router import gittunnel
 from router.node import Node
+from tandem import wire
 from tandem.errors import BadInput, DeadlineExceeded, TandemError
 from tandem.git import git
 from tandem.v1 import worker_pb2 as pb
@@ -64,6 +65,13 @@ async def push(repo: Path, what: str, node: Node, name: str, **more: float) -> N
     await gittunnel.push(repo, what, name, node.stub, node="worker desk", **more)
 
 
+async def objects(there: Path) -> int:
+    """Count a repository's objects, in packs and out of them; one that came twice counts twice."""
+    said = (await git("count-objects", "-v", git_dir=there)).text
+    counted = dict(line.split(": ") for line in said.splitlines())
+    return int(counted["count"]) + int(counted["in-pack"])
+
+
 def refs(machine: Machine, name: str) -> list[str]:
     folder = machine.state / "git" / f"{name}.git"
     return asyncio.run(git("for-each-ref", "--format=%(refname)", git_dir=folder)).text.split()
@@ -74,19 +82,54 @@ def test_a_commit_arrives_whole_and_the_next_one_brings_only_what_is_new(machine
         first = await commit(repo, "100644 blob a.txt", "040000 tree folder")
         await push(repo, first, node, "twice")
         there = machine.state / "git" / "twice.git"
-        before = (await git("count-objects", git_dir=there)).text
+        before = await objects(there)
         second = await commit(repo, "100644 blob a.txt", "040000 tree folder", "100644 blob b.txt", parent=first)
         await push(repo, second, node, "twice")
-        assert before.startswith("5 objects")  # a commit, two trees, two files
-        assert (await git("count-objects", git_dir=there)).text.startswith("8 objects")  # a commit, a tree, a file
+        assert before == 5  # a commit, two trees, two files
+        assert await objects(there) == 8  # a commit, a tree, a file
         assert (await git("rev-list", "--count", second, git_dir=there)).text == "2"
         await git("fsck", "--strict", git_dir=there)
         await push(repo, second, node, "twice")  # already there
-        assert (await git("count-objects", git_dir=there)).text.startswith("8 objects")
+        assert await objects(there) == 8
 
     play(machine, scenario)
     assert all(ref.startswith("refs/tandem/") for ref in refs(machine, "twice"))
     assert len(refs(machine, "twice")) == 2
+
+
+class Counting:
+    """A worker's stub that notes how large the messages are that go to it."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+        self.sizes: list[int] = []
+
+    def Git(self, requests: AsyncIterator[pb.GitRequest], timeout: float) -> Any:
+        async def noted() -> AsyncIterator[pb.GitRequest]:
+            async for request in requests:
+                self.sizes.append(len(request.data))
+                yield request
+
+        return self._stub.Git(noted(), timeout=timeout)
+
+
+def test_a_large_pack_goes_in_few_messages_and_stays_a_pack(machine: Machine, repo: Path) -> None:
+    async def scenario(node: Node) -> None:
+        blob = (await git("hash-object", "-w", "--stdin", git_dir=repo, stdin=os.urandom(40 << 20))).text
+        tree = (await git("mktree", git_dir=repo, stdin=f"100644 blob {blob}\ta.bin\n".encode())).text
+        made = (await git("commit-tree", tree, "-m", "x", git_dir=repo, env=WHO)).text
+        await git("update-ref", "refs/heads/main", made, git_dir=repo)
+        await git("repack", "-adq", git_dir=repo, config=("pack.compression=0",))  # else Git is slower than the wire
+        counting = Counting(node.stub)
+        await gittunnel.push(repo, made, "large", counting, node="worker desk")
+        assert sum(counting.sizes) > 40 << 20
+        assert max(counting.sizes) <= wire.DATA_BYTES
+        assert sum(counting.sizes) / len(counting.sizes) > 150_000  # Git writes 8 KiB at a time
+        objects = machine.state / "git" / "large.git" / "objects"
+        assert len(list((objects / "pack").glob("*.pack"))) == 1
+        assert not list(objects.glob("??")), "it was taken apart"
+
+    play(machine, scenario)
 
 
 def test_a_tree_that_would_write_into_git_is_refused_with_gits_words(machine: Machine, repo: Path) -> None:
