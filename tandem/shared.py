@@ -1,23 +1,32 @@
 """Repositories that people on both machines share: bare ones in this machine's state folder, by name.
 
 `tandem share NAME` makes one; paired machines clone and push it as `tandem::MACHINE/NAME`, over the paired port. They may
-move branches, tags and notes forward and delete them; history is only rewritten on this machine, in the folder itself.
+move branches and notes forward, make tags, and delete branches but the first; what a deleted branch led to is kept as
+`refs/tandem/deleted/heads/BRANCH/COMMIT`, which no push reaches. History is only rewritten on this machine, in the folder
+itself. Git's own settings watch over `refs/heads/` alone: the rest is the work of `hooks/update`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import re
+import shutil
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
-from tandem.errors import BadInput, Conflict, NotFound
+from tandem.errors import BadInput, Conflict, NotFound, TandemError
 from tandem.git import git
 from tandem.paths import private_dir
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CLONE_S = 3600.0
-RULES = (
+_NEW = ".new-"  # begins the name of a folder in which one is made
+_HOOKS = Path(__file__).with_name("hooks")
+_RULES = (
+    f"core.hooksPath={_HOOKS}",
     "receive.denyDeletes=false",
     "receive.denyDeleteCurrent=refuse",
     "receive.denyNonFastForwards=true",
@@ -32,6 +41,17 @@ RULES = (
 def folder(home: Path) -> Path:
     """Return where they lie."""
     return home / "shared"
+
+
+def rules() -> tuple[str, ...]:
+    """Return Git's settings for whoever pushes from another machine.
+
+    Raises:
+        TandemError: The hook cannot be run. Git would do without it.
+    """
+    if not os.access(_HOOKS / "update", os.X_OK):
+        raise TandemError(f"{_HOOKS / 'update'} cannot be run, so no push can be watched over; install Tandem again")
+    return _RULES
 
 
 def named(home: Path, name: str) -> Path:
@@ -59,6 +79,14 @@ def there(home: Path, name: str) -> Path:
     return found
 
 
+def remedy(place: Path) -> str:
+    """Return what to do about a shared repository that is odd: it is a person's, and nobody makes it anew for them."""
+    return (
+        "it is shared no further and nothing in it was changed; mend it there, or move it away and share a whole clone"
+        f" of it: `tandem share {place.stem} --from CLONE`"
+    )
+
+
 def listed(home: Path) -> list[Path]:
     """Return the Git directories of all shared repositories, by name."""
     return sorted(path for path in folder(home).glob("*.git") if path.is_dir() and not path.name.startswith("."))
@@ -75,12 +103,10 @@ async def make(home: Path, name: str, source: Path | None = None) -> Path:
     if place.exists() or place.is_symlink():
         raise Conflict(f"{place} is there already; choose another name")
     private_dir(place.parent)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=place.parent) as temporary:
-        fresh = Path(temporary) / "repo.git"
+    with _making(place.parent) as temporary:
+        fresh = temporary / "repo.git"
         await git("init", "-q", "--bare", "--template=", "--initial-branch=main", str(fresh), git_dir=fresh)
-        await git(
-            "config", "core.logAllRefUpdates", "always", git_dir=fresh
-        )  # what was moved or deleted can be found again
+        await git("config", "core.logAllRefUpdates", "always", git_dir=fresh)  # who moved what, and when
         if source is not None:
             await _fill(fresh, source)
         fresh.chmod(0o700)
@@ -89,6 +115,30 @@ async def make(home: Path, name: str, source: Path | None = None) -> Path:
         except OSError as error:
             raise Conflict(f"{place} is there already; choose another name") from error
     return place
+
+
+@contextlib.contextmanager
+def _making(parent: Path) -> Generator[Path]:
+    """Yield a folder to make one in, locked while this process lives; folders that nobody holds any more are removed."""
+    with contextlib.ExitStack() as held:
+        with _locked(parent):  # nobody sees a folder that is not locked yet
+            for left in parent.glob(f"{_NEW}*"):
+                with contextlib.suppress(OSError), _locked(left, fcntl.LOCK_NB):
+                    shutil.rmtree(left, ignore_errors=True)
+            fresh = Path(held.enter_context(tempfile.TemporaryDirectory(prefix=_NEW, dir=parent)))
+            held.enter_context(_locked(fresh))
+        yield fresh
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int = 0) -> Generator[None]:
+    """Hold a folder's lock, which ends with the process at the latest."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | how)
+        yield
+    finally:
+        os.close(number)
 
 
 async def _fill(fresh: Path, source: Path) -> None:

@@ -1,7 +1,8 @@
 """Git's own pack protocol for the router: `git upload-pack` and `receive-pack` over our bare repositories.
 
 The router's Git speaks to ours through one gRPC stream. Only references under `refs/tandem/` are taken, objects are
-checked as they arrive, and nothing in a repository can make this Git run anything.
+checked as they arrive, and nothing in a repository can make this Git run anything. A shared repository has rules of its own
+(`tandem.shared`), with a hook of ours.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ _CHECKS = (
     "receive.fsck.badTimezone=warn",
     "receive.fsck.missingNameBeforeEmail=warn",
 )
+_MADE_ANEW = "move it away, and it is made anew"
 _WORDS_BYTES_MAX = 4 << 10
 _LEAVE_S = 10.0  # for Git to take the objects of a push that broke off with it, on a machine that is busy
 _REPO_ID = re.compile(r"[a-z0-9-]{1,64}(@[a-z2-7]{16})?")  # of a paired router: with its mark (`callers`)
@@ -84,8 +86,12 @@ async def _create(folder: Path) -> None:
             fresh.rename(folder)
 
 
-def examine(folder: Path) -> None:
-    """Refuse a place that is not as we made it: Git would follow a link or borrowed objects wherever they lead."""
+def examine(folder: Path, remedy: str = _MADE_ANEW) -> None:
+    """Refuse a place that is not as we made it: Git would follow a link or borrowed objects wherever they lead.
+
+    Raises:
+        TandemError: It is odd; `remedy` says what to do.
+    """
     odd = ""
     if folder.is_symlink() or not folder.is_dir():
         odd = "is no folder of ours"
@@ -96,7 +102,7 @@ def examine(folder: Path) -> None:
     elif (folder / "objects" / "info" / "alternates").exists() or (folder / "commondir").exists():
         odd = "borrows from another repository"
     if odd:
-        raise TandemError(f"{folder} {odd}; move it away, and it is made anew")
+        raise TandemError(f"{folder} {odd}; {remedy}")
 
 
 async def serve(

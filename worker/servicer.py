@@ -247,8 +247,8 @@ class Servicer(WorkerServiceServicer):
         """Return which repository a Git stream is about, and what may be done to its references."""
         if opened.shared:
             folder = shared.there(self._offer.home, opened.shared)
-            gittunnel.examine(folder)
-            return folder, shared.RULES
+            gittunnel.examine(folder, shared.remedy(folder))
+            return folder, shared.rules()
         return await gittunnel.make(self._offer.state, callers.repository(opened.repo_id)), gittunnel.OURS
 
     def _pack(self, folder: Path) -> None:
