@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -25,6 +26,7 @@ from tandem.types import ArtefactPiece, CheckRequest, Json, RunId
 log = logging.getLogger(__name__)
 KINDS = ("draft", "head")
 _WHY_CHARS = 200
+_COMMENT_BYTES_MAX = 65535  # a ZIP counts them with two bytes
 _CANNOT_BE_READ = (OSError, zipfile.BadZipFile, ValueError, KeyError, NotImplementedError)
 
 
@@ -49,14 +51,21 @@ class Taking:
 
     def take(self, piece: ArtefactPiece) -> None:
         """Take a piece in. One of another spool begins anew: the check was run again."""
-        if piece.spool != self.spool:
-            self._spool, self._name, self.spool, self.messages = None, None, piece.spool, 0
+        self._hold(piece.spool)
         self.messages += 1
         if not self.trouble:
             try:
                 self._put(piece, self._spooled())
             except (OSError, TandemError) as error:
                 self._fail(error)
+
+    def end(self, spool: str) -> None:
+        """Take in which spool belongs to the report: what came of another is another run's, on a worker that was lost."""
+        self._hold(spool)
+
+    def _hold(self, spool: str) -> None:
+        if spool != self.spool:
+            self._spool, self._name, self.spool, self.messages = None, None, spool, 0
 
     def keep(self, node: str) -> None:
         """Have what came be what there is of this kind of check, in the place of what there was."""
@@ -115,10 +124,15 @@ class Taking:
         private_dir(self._state / "artefacts")
         needed = disk.NEEDED_BYTES + self._spool.size_bytes
         disk.must_have_room("what the tests left was not kept", private_dir(folder), needed)
-        told = {"step": self._step, "node": node, "at_s": time.time(), "left_out": _left_out(self._spool)}
-        part = folder / f".{self._kind}.part"
-        _write(part, self._spool, json.dumps(told, ensure_ascii=False).encode())
-        part.replace(place)
+        comment = _comment({"step": self._step, "node": node, "at_s": time.time()}, _left_out(self._spool))
+        # a name of its own, as a run that is checked again while it is kept has; half of one is cleared away from there
+        number, part = tempfile.mkstemp(prefix="artefacts-", dir=private_dir(self._state / "tmp"))
+        try:
+            _write(number, self._spool, comment)
+            Path(part).replace(place)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
         failpoint("artefacts.kept")
 
 
@@ -133,8 +147,18 @@ def _left_out(spool: Spool) -> list[Json]:
     return [{"name": one.name, "bytes": one.size_bytes, "why": one.why} for one in spool.left_out]
 
 
-def _write(place: Path, spool: Spool, comment: bytes) -> None:
-    number = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _comment(about: dict[str, Json], left_out: list[Json]) -> bytes:
+    """Return what is told as the comment of a ZIP, which holds so much and no more: some go unnamed if need be."""
+    for named in range(len(left_out), -1, -1):
+        others = len(left_out) - named
+        more: list[Json] = [{"name": f"({others} more)", "bytes": 0, "why": "left out, too"}] if others else []
+        comment = json.dumps({**about, "left_out": [*left_out[:named], *more]}, ensure_ascii=False).encode()
+        if len(comment) <= _COMMENT_BYTES_MAX:
+            return comment
+    raise TandemError("what the tests left was not kept: what is to be told of it is too long")
+
+
+def _write(number: int, spool: Spool, comment: bytes) -> None:
     with os.fdopen(number, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
         made.comment = comment
         for held in spool.held:

@@ -160,6 +160,8 @@ class Dispatcher:
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("report"):
+                        if taking is not None:
+                            taking.end(response.spool)
                         return replace(wire.report_in(response.report), node=node.name)
                     if response.HasField("artefact"):
                         if taking is not None:

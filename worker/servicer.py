@@ -180,7 +180,9 @@ class Servicer(WorkerServiceServicer):
                     self._offer.fence.check()
                     failpoint("worker.report")
                 named = replace(report, node=self._offer.node.name)
-                response = pb.CheckResponse(report=wire.report_out(named), attempt=asked.attempt)
+                response = pb.CheckResponse(
+                    report=wire.report_out(named), attempt=asked.attempt, spool=spool.id if spool else ""
+                )
                 return _Checked(response, spool)
 
             def told(stage: str, message: str) -> pb.CheckResponse:

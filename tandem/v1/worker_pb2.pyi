@@ -349,16 +349,18 @@ class Seal(_message.Message):
     def __init__(self, tests: _Optional[str] = ..., files: _Optional[_Iterable[str]] = ..., controls: _Optional[bool] = ..., twins: _Optional[bool] = ..., mutation_s: _Optional[float] = ..., repeats: _Optional[int] = ...) -> None: ...
 
 class CheckResponse(_message.Message):
-    __slots__ = ("progress", "report", "artefact", "attempt")
+    __slots__ = ("progress", "report", "artefact", "attempt", "spool")
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     ARTEFACT_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    SPOOL_FIELD_NUMBER: _ClassVar[int]
     progress: Progress
     report: CheckReport
     artefact: Artefact
     attempt: int
-    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[CheckReport, _Mapping]] = ..., artefact: _Optional[_Union[Artefact, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
+    spool: str
+    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[CheckReport, _Mapping]] = ..., artefact: _Optional[_Union[Artefact, _Mapping]] = ..., attempt: _Optional[int] = ..., spool: _Optional[str] = ...) -> None: ...
 
 class Artefact(_message.Message):
     __slots__ = ("spool", "name", "size", "data", "last", "left_out")

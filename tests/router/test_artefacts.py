@@ -8,6 +8,7 @@ import os
 import sys
 import zipfile
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -170,6 +171,35 @@ def test_what_never_ends_is_bounded(tmp_path: Path) -> None:
     assert kept(tmp_path) == {"last.log": b"here"}
     assert len(left_out(tmp_path)) <= 64
     assert max(map(len, left_out(tmp_path).values())) <= 200
+
+
+def test_what_was_left_out_is_told_of_as_far_as_a_zip_holds_it(tmp_path: Path) -> None:
+    wide = "\U00020000"  # four bytes
+    long = [
+        ArtefactPiece(spool="s", name=f"{n:02}{wide * 190}", size_bytes=1, last=True, left_out=wide * 200)
+        for n in range(64)
+    ]
+    assert taken(tmp_path, piece("a.log"), *long).trouble == ""
+    (found,) = cast("Any", told(tmp_path, RUN))
+    assert found["trouble"] == ""
+    *named, more = found["left_out"]
+    assert 30 < len(named) < 64
+    assert more["name"] == f"({64 - len(named)} more)"
+
+
+def test_two_that_are_kept_at_once_are_each_whole(tmp_path: Path) -> None:
+    large = {name: os.urandom(3 << 20) for name in ("a.log", "b.log")}
+
+    def keep(name: str) -> str:
+        return taken(tmp_path, piece(name, large[name])).trouble
+
+    with ThreadPoolExecutor(2) as both:
+        for _ in range(12):
+            assert list(both.map(keep, large)) == ["", ""]
+            ((name, data),) = kept(tmp_path).items()
+            assert data == large[name]
+    assert [one.name for one in (tmp_path / "artefacts" / RUN).iterdir()] == ["head.zip"]
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 # --- where it cannot be kept ----------------------------------------------------------------------------------
@@ -380,12 +410,14 @@ class Desk(WorkerServiceServicer):
     async def Check(self, request: Any, context: Any) -> AsyncIterator[pb.CheckResponse]:
         self.asked.append((request.spool, request.spool_messages))
         self.wanted += request.artefacts
+        spool = "of one that left nothing"
         for one in self.plan.pop(0):
             if one is None:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broke off")
-            yield wire.artefact_out(cast("ArtefactPiece", one), request.header.attempt)
+            spool = one.spool
+            yield wire.artefact_out(one, request.header.attempt)
         yield wire.artefact_out(piece("late.log", spool="late"), request.header.attempt - 1 or 99)
-        yield pb.CheckResponse(report=wire.report_out(CheckReport(verdict="passed", node="desk")))
+        yield pb.CheckResponse(report=wire.report_out(CheckReport(verdict="passed", node="desk")), spool=spool)
 
 
 def from_desk(state: Path, desk: Desk, told: list[tuple[str, str]], *, taken: bool = True) -> None:
@@ -419,6 +451,15 @@ def test_a_check_that_was_run_again_begins_anew_and_late_messages_are_refused(
     from_desk(tmp_path, desk, [])
     assert desk.asked == [("", 0), ("s", 2), ("t", 1)]
     assert kept(tmp_path) == {"a.log": b"of another run", "b.log": b"rest"}
+
+
+def test_what_a_lost_run_left_is_not_kept_as_that_of_the_one_that_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BACKOFF_S", (0.01,))
+    from_desk(tmp_path, Desk([piece("coverage.xml"), None], []), [])
+    with pytest.raises(NotFound):
+        packed(tmp_path, RUN, "head")
 
 
 def test_what_cannot_be_kept_is_told_and_the_report_counts(tmp_path: Path) -> None:
