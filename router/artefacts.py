@@ -43,7 +43,7 @@ class Taking:
         self._spool: Spool | None = None
         self._name: str | None = None  # of the file that is being taken
         self._why = ""  # why it is not
-        self.spool = ""
+        self.spool: str = ""
         self.messages = 0
         """Which of the worker's spools this holds, and how many messages of it: where a broken stream goes on."""
         self.trouble = ""

@@ -66,6 +66,7 @@ class Generations(Generic[T]):
         self._detached_s = detached_s
         self._kept_s = kept_s
         self._works: dict[tuple[str, int], _Work[T]] = {}
+        self._tasks = set[asyncio.Task[None]]()  # also of works that others have replaced
         self._sweeper: asyncio.Task[None] | None = None
 
     async def follow(
@@ -141,9 +142,20 @@ class Generations(Generic[T]):
             self._make_room()
         work = self._works[request_id, attempt] = _Work[T](request_id)
         work.task = asyncio.create_task(self._run(work, deadline_s, start))
+        self._tasks.add(work.task)
+        work.task.add_done_callback(lambda task: self._ended(work, task))
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._keep_sweeping())
         return work
+
+    def _ended(self, work: _Work[T], task: asyncio.Task[None]) -> None:
+        """End the work with its task, whatever way that went: cancelled before its first step, nothing of it has run."""
+        self._tasks.discard(task)
+        if task.cancelled():
+            work.error = work.error or Cancelled("the call was cancelled")
+        elif (error := task.exception()) is not None:  # of what it held, as it was given back
+            log.error("call ended badly", extra={"request_id": work.request_id}, exc_info=error)
+        work.end()
 
     def _stop_before(self, request_id: str, attempt: int) -> None:
         """Stop earlier attempts that nobody listens to: the router counts on, and their places are wanted."""
@@ -186,7 +198,6 @@ class Generations(Generic[T]):
             close = getattr(items, "aclose", None)
             if close is not None:
                 await close()
-            work.end()
 
     def cancel(self, request_id: str) -> bool:
         """Stop the work of a request, whatever its attempt; return whether any was under way."""
@@ -224,8 +235,7 @@ class Generations(Generic[T]):
 
     async def close(self) -> None:
         """Stop everything."""
-        tasks = [work.task for work in self._works.values() if work.task is not None]
-        tasks += [self._sweeper] if self._sweeper else []
+        tasks = [*self._tasks, *([self._sweeper] if self._sweeper else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -124,6 +125,55 @@ def test_work_that_takes_a_while_to_end_is_not_joined_once_it_was_stopped(how: s
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_work_that_is_stopped_before_its_first_step_ends_and_its_listener_is_told(how: str) -> None:
+    async def scenario() -> None:
+        registry, source = Generations[int](), Source()
+
+        async def stop() -> None:
+            if how == "cancelled":
+                assert registry.cancel("q")
+            else:
+                await registry.close()
+
+        async with asyncio.timeout(5):
+            listening = asyncio.create_task(collect(registry, source))
+            stopping = asyncio.create_task(stop())  # it has its turn after the listener and before the work
+            with pytest.raises(Cancelled):
+                await listening
+            await stopping
+        assert source.started == 0
+        await registry.close()
+
+    asyncio.run(scenario())
+
+
+def test_close_waits_for_work_that_was_cancelled_and_begun_anew() -> None:
+    async def scenario() -> None:
+        registry, begun, ended = Generations[int](), list[int](), list[int]()
+
+        async def slow_to_end() -> AsyncIterator[int]:
+            begun.append(1)
+            number = len(begun)
+            yield number
+            try:
+                await asyncio.sleep(60)
+            finally:
+                for _ in range(3 if number == 1 else 0):  # the processes of a sandbox, say
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.sleep(0.1)
+                ended.append(number)
+
+        first, second = (registry.follow("q", 1, 90, slow_to_end) for _ in range(2))
+        assert await anext(first) == 1
+        assert registry.cancel("q")
+        assert await anext(second) == 2
+        await registry.close()
+        assert sorted(ended) == [1, 2]
+
+    asyncio.run(scenario())
+
+
 def test_the_deadline_stops_the_work_behind_it() -> None:
     async def scenario() -> None:
         registry, source = Generations[int](), Source(items=1000, pause_s=0.01)
@@ -224,6 +274,8 @@ def test_a_later_attempt_stops_an_earlier_one_that_nobody_listens_to() -> None:
         for listener in (listeners[1], *after):
             await listener.aclose()
         await registry.close()
+
+    asyncio.run(scenario())
 
 
 def test_what_an_unpaired_router_began_is_stopped_and_nobody_elses() -> None:
