@@ -27,7 +27,9 @@ async def _of(node: PairedNode) -> list[Figure]:
         await node.look()
         await node.survey()
         await node.look()
-        route = node.routes[node.address]
+        route = node.routes.get(node.address)
+        if route is None:  # it was found elsewhere in between
+            return untaken(f"the way over {node.address} was not measured; run this again", *_NAMES, of=node.name)
         trips = [await measuring.round_trip_s(node.stub, node.name, _WAIT_S) for _ in range(_ROUNDS)]
         carries = [await measuring.bytes_a_second(node.stub, node.name, _WAIT_S) for _ in range(_ROUNDS)]
     except TandemError as error:

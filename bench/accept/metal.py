@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from typing import Any
 
 from bench.accept.figures import Figure, untaken
+from bench.accept.process import said
 
 WAIT_S = 90.0
 _NAMES = ("metal-error", "metal-speed")
@@ -34,17 +34,10 @@ print(json.dumps(said))
 
 async def figures(python: str = sys.executable) -> list[Figure]:
     """Return what the GPU did; untaken where there is no MLX or no Metal."""
-    process = await asyncio.create_subprocess_exec(
-        python, "-I", "-c", _SCRIPT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
     try:
-        async with asyncio.timeout(WAIT_S):
-            out, err = await process.communicate()
+        return read(*await said((python, "-I", "-c", _SCRIPT), WAIT_S))
     except TimeoutError:
-        process.kill()
-        await process.wait()
         return untaken(f"MLX did not end within {WAIT_S:g} s", *_NAMES)
-    return read(process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
 
 def read(status: int, out: str, err: str) -> list[Figure]:
@@ -52,13 +45,13 @@ def read(status: int, out: str, err: str) -> list[Figure]:
     if "No module named 'mlx'" in err:
         return untaken("MLX is not installed; `.venv/bin/pip install -c constraints.txt -e '.[mlx]'`", *_NAMES)
     try:
-        said: dict[str, Any] = json.loads(out)
+        found: dict[str, Any] = json.loads(out)
     except ValueError:
         last = (err.strip().splitlines() or [f"status {status}"])[-1]
         return untaken(f"MLX failed: {last[:300]}", *_NAMES)
-    if not said.get("metal"):
+    if not found.get("metal"):
         return untaken("this machine has no Metal", *_NAMES)
     return [
-        Figure(name="metal-error", value=float(said["error"])),
-        Figure(name="metal-speed", value=float(said["gflops"])),
+        Figure(name="metal-error", value=float(found["error"])),
+        Figure(name="metal-speed", value=float(found["gflops"])),
     ]

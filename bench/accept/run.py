@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import platform
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -23,6 +24,7 @@ from tandem.errors import TandemError
 from tandem.paths import socket_path
 from tandem.peers import Peers
 
+log = logging.getLogger(__name__)
 BUDGET_S = 600.0
 FIGURES: dict[str, tuple[str, ...]] = {  # in this order: what shows most for its time first
     "doctor": ("doctor",),
@@ -79,6 +81,9 @@ async def _within(left_s: float, area: Callable[[], Awaitable[list[Figure]]], na
         return untaken("time was over", *names)
     except TandemError as error:
         return untaken(error.message, *names)
+    except Exception as error:  # the other areas' figures are worth their report all the same
+        log.exception("area failed unforeseen")
+        return untaken(f"it met an unforeseen fault: {type(error).__name__}: {error}", *names)
 
 
 @contextlib.asynccontextmanager

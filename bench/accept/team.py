@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 
 from bench.accept.figures import Figure, untaken
+from bench.accept.process import said
 from cli.doctor import Look, findings
 
 WAIT_S = 120.0
@@ -17,24 +17,13 @@ _SHOWN = 6
 async def figures() -> list[Figure]:
     """Return how long the demo takes to a merged and proven commit."""
     began = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tandem", "cli", "demo", "--json"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(os.environ),
-        start_new_session=True,
-    )
     try:
-        async with asyncio.timeout(WAIT_S):
-            _, err = await process.communicate()
+        status, _, err = await said((sys.executable, "-m", "tandem", "cli", "demo", "--json"), WAIT_S)
     except TimeoutError:
-        process.terminate()
-        await process.wait()
         return untaken(f"the demo did not end within {WAIT_S:g} s", "team")
-    if process.returncode:
-        last = (err.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
-        return untaken(f"the demo ended with status {process.returncode}: {last[:300]}", "team")
+    if status:
+        last = (err.strip().splitlines() or ["it said nothing"])[-1]
+        return untaken(f"the demo ended with status {status}: {last[:300]}", "team")
     return [Figure(name="team", value=time.monotonic() - began)]
 
 

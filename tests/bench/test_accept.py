@@ -5,13 +5,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.accept import answers, confinement, link, metal
+from bench.accept import answers, confinement, link, metal, process, run, team
 from bench.accept.figures import Figure, untaken
 from bench.accept.report import lines, markdown, report
 from bench.accept.run import FIGURES
@@ -112,6 +113,46 @@ def test_metals_script_runs_where_there_is_mlx() -> None:
         assert all(figure.value is not None for figure in found)
 
 
+@pytest.mark.parametrize("area", [metal.figures, team.figures])
+@pytest.mark.parametrize("heeds", [True, False])
+def test_nothing_is_left_of_an_area_for_which_the_time_was_over(
+    area: Callable[[], Awaitable[list[Figure]]], heeds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, pids, ready = tmp_path / "python", tmp_path / "pids", tmp_path / "ready"
+    trap = "exit 0" if heeds else ""
+    body = f"trap '{trap}' TERM; sleep 300 & echo $$ $! > {pids}; touch {ready}; while :; do wait; done"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(process, "_LEAVE_S", 0.5)
+    monkeypatch.setattr(sys, "executable", str(script))
+    asked = (lambda: metal.figures(str(script))) if area is metal.figures else area
+
+    async def measure() -> list[Figure]:
+        return await run._within(3.0, asked, ("load",))
+
+    found = asyncio.run(measure())
+    assert [figure.note for figure in found] == ["time was over"]
+    assert ready.exists(), "it was begun"
+    end = time.monotonic() + 20
+    while (left := [pid for pid in pids.read_text().split() if is_alive(int(pid))]) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert left == []
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs; one that ended and waits for init to see it does not."""
+    said = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(said.strip()) and not said.strip().startswith("Z")
+
+
+def test_an_unforeseen_fault_of_one_area_is_a_figure_not_taken() -> None:
+    async def broken() -> list[Figure]:
+        raise KeyError("mini")
+
+    found = asyncio.run(run._within(5.0, broken, ("load", "first-answer")))
+    assert found == untaken("it met an unforeseen fault: KeyError: 'mini'", "load", "first-answer")
+
+
 def test_a_sandbox_that_holds_is_told_from_none(monkeypatch: pytest.MonkeyPatch) -> None:
     rung()  # a sandbox works here, or this is skipped
     held = by_name(asyncio.run(confinement.figures()))
@@ -149,13 +190,41 @@ def test_the_way_to_a_paired_worker_is_measured(tmp_path: Path) -> None:
     assert {figure.value for figure in asyncio.run(link.figures([]))} == {None}
 
 
+class Moved(PairedNode):
+    """One that was found at another address since its ways were measured."""
+
+    async def survey(self) -> None:
+        await super().survey()
+        self.routes = {}
+
+
+def test_a_worker_that_moved_in_between_is_told_as_not_measured(tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"TANDEM_WORKER_LISTEN": f"127.0.0.1:{port}", "TANDEM_STATE": str(tmp_path / "mini")}
+    peer = paired(tmp_path / "book", tmp_path / "mini", f"127.0.0.1:{port}")
+
+    async def figures() -> list[Figure]:
+        node = Moved(peer, identity.load(tmp_path / "book"))
+        try:
+            async with asyncio.timeout(30):
+                while "was not measured; run this again" not in (found := await link.figures([node]))[0].note:  # noqa: ASYNC110 - it begins to listen
+                    await asyncio.sleep(0.2)
+            return found
+        finally:
+            await node.close()
+
+    with Machine(tmp_path, [], **settings):
+        found = asyncio.run(figures())
+    assert [figure.value for figure in found] == [None] * 3
+
+
 def test_models_are_asked_as_a_persona_asks_them(tmp_path: Path) -> None:
     asked: list[dict[str, Any]] = []
 
     def say(body: dict[str, Any]) -> Say:
         asked.append(body)
         fake.resident = tuple({*(fake.resident or ()), body["model"]})
-        return Say("it tells whether a part works", pause_s=0.3 if len(asked) == 1 else 0.0)
+        return Say("it tells whether a part works", pause_s=3.0 if len(asked) == 1 else 0.0)
 
     config = Config.model_validate({"models": {"router": "small", "worker": "eyes-vl"}})
     with FakeOllama(say, models=("small", "eyes-vl")) as fake:
@@ -178,7 +247,7 @@ def test_models_are_asked_as_a_persona_asks_them(tmp_path: Path) -> None:
     first, later = small["first-answer"].value, small["later-answers"].value
     assert first is not None
     assert later is not None
-    assert first > 0.3 > later  # the first one was made to take so long
+    assert first > later + 1  # the first one was made to take three seconds
     assert (small["text-answer"].value or 9) <= later
     assert "it tells whether" in eyes["image-answer"].note
     assert sum(bool(body["messages"][0].get("images")) for body in asked) == 2
