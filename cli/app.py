@@ -59,6 +59,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "share": ("share", "share", "Keep a repository here that paired machines clone and push by name."),
         "worker": ("machines", "worker", "Run a worker in the foreground."),
         "install": ("service", "install_service", "Have the router or a worker started at login and kept running."),
+        "upgrade": ("upgrade", "upgrade_all", "Bring Tandem forward, here and on paired workers."),
         "uninstall": ("service", "uninstall_service", "Stop an installed router or worker and remove it."),
         "faults": ("faults", "faults", "List the points at which a test may break the programs."),
         "bench": ("bench", "bench", "Measure what Tandem itself costs."),

@@ -57,6 +57,7 @@ from tandem.types import (
 
 T = TypeVar("T", bound=ReplyModel)
 _TOKENS_EVERY_S = 0.1
+_LOOKED_AT = ("draft", "head")  # checks whose report is shown to the lead: why it does not pass yet, and what decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ class Settings:
     limits: Limits
     repeats: int  # further runs of the new tests over a change that is to be proven
     mutation_s: float  # how long small faults are put into a proven change
+    artefacts: tuple[str, ...]  # patterns of files that are brought back from the checks a person looks at
     call_s: float
     prepare_s: float
     prepare_network: str
@@ -266,6 +268,7 @@ class Team:
             priority=self.task.priority,
             unsandboxed=self.task.unsandboxed,
             seal=seal,
+            artefacts=self.settings.artefacts if what.split(".")[0] in _LOOKED_AT else (),
         )
 
         async def live(attempt: int) -> Json:

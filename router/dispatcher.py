@@ -8,7 +8,6 @@ too, because gRPC alone would let the work go on there.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import random
@@ -18,14 +17,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from grpc import aio
 
 from router import gittunnel, placement
+from router.artefacts import Taking
 from router.node import Node
 from router.placement import Key, Need
 from router.placing import Placer, Record
+from router.stopping import Stops
 from tandem import channel, wire
 from tandem.errors import Conflict, TandemError, Unavailable, Unreachable
 from tandem.faults import failpoint
@@ -43,16 +44,16 @@ from tandem.types import (
     PrepareRequest,
     Reply,
 )
-from tandem.v1 import worker_pb2 as pb
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
+_Request: TypeAlias = CompleteRequest | PrepareRequest | CheckRequest
 RETRIES = 5  # over 4 s; then the run waits, and says so
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
-CANCEL_S = 1.0
 _COLLECT_S = 300.0
 _TOLD_S = 2.0  # beyond a call's deadline, for the worker's own words about it to get here
 _SLACK_S = 60.0  # beyond a check's own limits: the tree, the report, the queue
+_LEFT_S = 60.0  # for what a check left: 8 MiB over the slowest network that is not taken for a cut one
 _CHARS_PER_TOKEN = 4  # a guess, good enough to weigh one node against another
 _BUILT_MAX = 512  # environments whose nodes are remembered
 
@@ -65,9 +66,12 @@ class Dispatcher:
         nodes: Sequence[Node],
         git_dir_of: Callable[[str], Path],
         record: Record = lambda run, row: None,
+        artefacts: Callable[[CheckRequest], Taking] | None = None,
     ) -> None:
         self._placer = Placer(nodes, record)
         self._git_dir_of = git_dir_of
+        self._artefacts = artefacts  # where what checks leave is taken; nothing is asked for where it is not
+        self._stops = Stops()
         self._built: OrderedDict[str, frozenset[Key]] = OrderedDict()  # nodes that have an environment, as far as known
 
     @property
@@ -98,14 +102,12 @@ class Dispatcher:
             asked = replace(request, attempt=attempt, deadline_s=math.ceil(left_s * 10) / 10)
             sent = wire.complete_out(asked, resume_offset=held)
             reply: Reply | None = None
-            async with _call(
-                node, request.request_id, lambda: node.stub.Complete(sent, timeout=left_s + _TOLD_S)
-            ) as call:
+            async with self._call(node, request, lambda: node.stub.Complete(sent, timeout=left_s + _TOLD_S)) as call:
                 async for response in call:  # to its end: breaking a stream off costs both sides more than its status
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("reply"):
-                        reply = wire.reply_in(response.reply)
+                        reply = replace(wire.reply_in(response.reply), node=node.name)
                     else:
                         on_chunk(Chunk(offset=response.chunk.offset, text=response.chunk.text))
                         held = response.chunk.offset + len(response.chunk.text)
@@ -129,7 +131,7 @@ class Dispatcher:
         async def once(node: Node, left_s: float, attempt: int) -> Environment | None:
             await self._push(node, request.repo_id, request.commit, left_s)
             asked = wire.prepare_out(replace(request, attempt=attempt))
-            async with _call(node, request.request_id, lambda: node.stub.Prepare(asked, timeout=left_s)) as call:
+            async with self._call(node, request, lambda: node.stub.Prepare(asked, timeout=left_s)) as call:
                 async for response in call:
                     if _late(response.attempt, attempt, node):
                         continue
@@ -144,19 +146,26 @@ class Dispatcher:
         return await self._insist(need, request, once, request.wall_s + _SLACK_S)
 
     async def check(self, request: CheckRequest, on_progress: OnProgress) -> CheckReport:
-        """Return what running the command over the tree showed."""
+        """Return what running the command over the tree showed; what it left is kept, or it is told why not."""
+        taking = self._artefacts(request) if self._artefacts is not None and request.artefacts else None
+        request = request if taking else replace(request, artefacts=())
 
         async def once(node: Node, left_s: float, attempt: int) -> CheckReport | None:
             for commit in dict.fromkeys((request.commit, request.seal.tests if request.seal else request.commit)):
                 await self._push(node, request.repo_id, commit, left_s)
-            asked = wire.check_out(replace(request, attempt=attempt))
-            async with _call(node, request.request_id, lambda: node.stub.Check(asked, timeout=left_s)) as call:
+            spool, messages = (taking.spool, taking.messages) if taking else ("", 0)
+            asked = wire.check_out(replace(request, attempt=attempt), spool=spool, spool_messages=messages)
+            async with self._call(node, request, lambda: node.stub.Check(asked, timeout=left_s)) as call:
                 async for response in call:
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("report"):
-                        return wire.report_in(response.report)
-                    on_progress(response.progress.stage, response.progress.message)
+                        return replace(wire.report_in(response.report), node=node.name)
+                    if response.HasField("artefact"):
+                        if taking is not None:
+                            await asyncio.to_thread(taking.take, wire.artefact_in(response.artefact))
+                    else:
+                        on_progress(response.progress.stage, response.progress.message)
             return None
 
         need = Need(
@@ -167,7 +176,13 @@ class Dispatcher:
             commit=request.commit,
             only=self._built.get(request.environment),
         )
-        return await self._insist(need, request, once, wire.check_s(request) + request.limits.wall_s + _SLACK_S)
+        deadline_s = wire.check_s(request) + request.limits.wall_s + _SLACK_S + (_LEFT_S if taking else 0.0)
+        report = await self._insist(need, request, once, deadline_s)
+        if taking is not None:
+            await asyncio.to_thread(taking.keep, report.node)
+            if taking.trouble:
+                on_progress("artefacts", taking.trouble)
+        return report
 
     async def collect(self, kept: Kept) -> list[Freed]:
         """Have every worker clear up, and return what that freed.
@@ -205,7 +220,12 @@ class Dispatcher:
                 return
             try:
                 await gittunnel.push(
-                    self._git_dir_of(repo_id), commit, repo_id, node.stub, node=f"worker {node.name}", timeout_s=left_s
+                    self._git_dir_of(repo_id),
+                    commit,
+                    repo_id,
+                    node.git_stub,
+                    node=f"worker {node.name}",
+                    timeout_s=left_s,
                 )
             except TandemError as error:
                 if node.gone:
@@ -217,7 +237,7 @@ class Dispatcher:
     async def _insist(
         self,
         need: Need,
-        request: CompleteRequest | PrepareRequest | CheckRequest,
+        request: _Request,
         once: Callable[[Node, float, int], Awaitable[R | None]],
         deadline_s: float,
     ) -> R:
@@ -264,6 +284,31 @@ class Dispatcher:
                 await asyncio.sleep(pause_s)
         raise AssertionError("unreachable")
 
+    @asynccontextmanager
+    async def _call(self, node: Node, request: _Request, begin: Callable[[], Any]) -> AsyncGenerator[Any]:
+        """Begin a call and yield it, its errors translated; cancelled, stop the work at the worker as well."""
+        self._stops.begin(request.request_id)
+        call: Any = None
+        try:
+            with channel.translated(f"worker {node.name}"):
+                call = begin()
+                yield call
+        except Unreachable as error:
+            self._stops.lost(request.run_id, node, request.request_id)
+            if node.gone and not isinstance(error.__cause__, aio.AioRpcError):  # closed here, because it was unpaired
+                raise _unpaired(node) from error.__cause__
+            raise
+        except asyncio.CancelledError:
+            await self._stops.stop(node, request.request_id)
+            raise
+        finally:
+            if call is not None:
+                call.cancel()  # leaving an `async for` does not
+
+    def abandon(self, run: str) -> None:
+        """Stop what a run that was cancelled has left at workers that were away; those are told once they answer."""
+        self._stops.abandon(run)
+
     def doubt(self) -> None:
         """Ask every node anew before its next call."""
         for node in self.nodes:
@@ -271,6 +316,7 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._stops.close()
         await self._placer.close()
 
 
@@ -280,28 +326,6 @@ def _late(answers: int, attempt: int, node: Node) -> bool:
         return False
     log.warning("late answer refused", extra={"node": node.name, "answers": answers, "asked": attempt})
     return True
-
-
-@asynccontextmanager
-async def _call(node: Node, request_id: str, begin: Callable[[], Any]) -> AsyncGenerator[Any]:
-    """Begin a call and yield it, its errors translated; cancelled, stop the work at the worker as well."""
-    call: Any = None
-    try:
-        with channel.translated(f"worker {node.name}"):
-            call = begin()
-            yield call
-    except Unreachable as error:
-        if node.gone and not isinstance(error.__cause__, aio.AioRpcError):  # closed here, because it was unpaired
-            raise _unpaired(node) from error.__cause__
-        raise
-    except asyncio.CancelledError:
-        with contextlib.suppress(Exception):  # the worker may be gone, which is as good
-            async with asyncio.timeout(CANCEL_S):
-                await asyncio.shield(node.stub.Cancel(pb.CancelRequest(request_id=request_id), timeout=CANCEL_S))
-        raise
-    finally:
-        if call is not None:
-            call.cancel()  # leaving an `async for` does not
 
 
 def _unpaired(node: Node) -> Unreachable:

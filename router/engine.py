@@ -8,6 +8,7 @@ told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
@@ -55,6 +56,7 @@ class Engine:
         self._limits = config.router
         self._active: dict[RunId, asyncio.Task[None]] = {}
         self._closing = False
+        self._again = asyncio.Event()
 
     async def start(self) -> None:
         """Read what the journal knows, and go on with every run that was under way."""
@@ -103,6 +105,11 @@ class Engine:
     def at_work(self) -> bool:
         """Return whether any run is."""
         return bool(self._active)
+
+    def again(self) -> None:
+        """Have every run that waits for a machine or a disk try again now: something that was away is back."""
+        self._again.set()
+        self._again = asyncio.Event()
 
     def tell_all(self, text: str) -> None:
         """Tell whoever watches a run at work."""
@@ -271,6 +278,7 @@ class Engine:
             self._let_go(info, feed)
 
         while True:
+            again = self._again  # of this moment: what comes back during an attempt may be what it missed
             try:
                 return await self._attempt(info, feed, progressed)
             except (TandemError, OSError) as raised:
@@ -285,7 +293,9 @@ class Engine:
                 if waited_s > self._limits.wait_s:
                     raise holds.given_up(error, waited_s) from error
                 self._hold(info, feed, Hold(kind=kind, text=error.message, since_s=time.time() - waited_s))
-                await asyncio.sleep(holds.pause_s(tries))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(holds.pause_s(tries)):
+                        await again.wait()
                 tries += 1
 
     async def _attempt(self, info: RunInfo, feed: Feed, progressed: Callable[[], None]) -> dict[str, Any]:

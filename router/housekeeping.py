@@ -160,12 +160,19 @@ class Housekeeping:
         self, there: Sequence[RunInfo], aside: Collection[RunId], days: float | None, *, dry_run: bool
     ) -> list[Freed]:
         records = sorted((self._state / "flight").glob("*.jsonl"))
-        # after the records: a run is known before its own is
+        left_by_checks = sorted((self._state / "artefacts").glob("*"))
+        # after these: a run is known before its own are
         left = {str(info.run): info.over for info in await self._left(there, aside)}
-        return await asyncio.to_thread(self._remove_files, records, left, days, dry_run=dry_run)
+        return await asyncio.to_thread(self._remove_files, records, left_by_checks, left, days, dry_run=dry_run)
 
     def _remove_files(
-        self, records: Sequence[Path], left: Mapping[str, bool], days: float | None, *, dry_run: bool
+        self,
+        records: Sequence[Path],
+        left_by_checks: Sequence[Path],
+        left: Mapping[str, bool],
+        days: float | None,
+        *,
+        dry_run: bool,
     ) -> list[Freed]:
         """Remove what files no run needs; `left` says of each run whether it is over. Blocking."""
         now_s = time.time()
@@ -178,7 +185,12 @@ class Housekeeping:
         leftovers = clearing.older_than(half_done, DAY_S, now_s)
         return [
             Freed(what=what, count=len(paths), size_bytes=clearing.remove_all(paths, _remove, dry_run=dry_run))
-            for what, paths in (("records of calls", stale), ("copies of the journal", aged), ("leftovers", leftovers))
+            for what, paths in (
+                ("records of calls", stale),
+                ("artefacts of checks", [path for path in left_by_checks if path.name not in left]),
+                ("copies of the journal", aged),
+                ("leftovers", leftovers),
+            )
         ]
 
     def _kept(self, left: Iterable[RunInfo], days: float | None, *, dry_run: bool) -> Kept:

@@ -25,7 +25,7 @@ from router.api.service import Gate, Service
 from router.feed import Watch
 from router.local_worker import LocalWorker
 from router.lock import StateLock
-from tandem import __version__, held, memory
+from tandem import __version__, build, held, memory
 from tandem.config import Config
 from tandem.errors import TandemError
 from tandem.paths import private_dir, socket_path
@@ -54,6 +54,7 @@ class Router:
         self._options = options
         self._watch = watch
         self._began = time.monotonic()
+        self._build = build.commit()  # of this moment; the checkout may move while this runs
         self._gate = Gate()
         self._api = Api(self._gate, self._status, self._stop_soon)
         self._stopping = asyncio.Event()
@@ -169,6 +170,7 @@ class Router:
             "version": __version__,
             "pid": os.getpid(),
             "state_dir": str(self._options.state),
+            "build": self._build,
             "uptime_s": round(time.monotonic() - self._began, 3),
             "ready": self._gate.ready,
             "runs": {"active": 0, "queued": 0, "waiting": 0},

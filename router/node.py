@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from grpc import aio
 
@@ -25,18 +25,31 @@ PUSHED_MAX = 512  # commits that are remembered as pushed; a run has some ten
 FRESH_S = 5.0  # how long a node's description is good
 
 
+class Channels(NamedTuple):
+    """The connections to a node. Git's packs have one of their own where that costs time: behind megabytes that wait in
+    a socket for a slow network, no token, no look and no sign of life would get through.
+    """
+
+    calls: aio.Channel
+    git: aio.Channel
+
+
 class Node:
     """One worker as seen from here. `gone` once its channel was closed: whoever waits for it is told so."""
 
     here = True  # on the router's own machine
 
-    def __init__(self, address: str, name: str, made: aio.Channel | None = None) -> None:
+    def __init__(self, address: str, name: str, made: Channels | None = None) -> None:
         self.name = name
         self.gone = False
-        self.use(address, made or aio.insecure_channel(address, options=channel.CLIENT_OPTIONS))
+        if made is None:
+            alone = aio.insecure_channel(address, options=channel.CLIENT_OPTIONS)
+            made = Channels(alone, alone)
+        self.use(address, made)
         self._has: dict[tuple[str, str], None] = {}  # (repository, commit) pushed over this connection, oldest first
         self.pushing = defaultdict[str, asyncio.Lock](asyncio.Lock)  # by repository: one push at a time
         self._info: NodeInfo | None = None
+        self.clock_apart_s: float | None = None  # how far its clock is ahead of this one
         self._asked_at = -FRESH_S
 
     @classmethod
@@ -44,11 +57,12 @@ class Node:
         """Return the worker that listens on an owner-only Unix socket."""
         return cls(f"unix:{path}", "local")
 
-    def use(self, address: str, made: aio.Channel) -> None:
+    def use(self, address: str, made: Channels) -> None:
         """Make every later call over `made`."""
         self.address = address
-        self.channel = made
-        self.stub: Any = WorkerServiceStub(made)
+        self.channel, self.git_channel = made
+        self.stub: Any = WorkerServiceStub(made.calls)
+        self.git_stub: Any = WorkerServiceStub(made.git)
 
     def known(self) -> NodeInfo | None:
         """Return what the node said a moment ago, or None where it has to be asked."""
@@ -116,6 +130,7 @@ class Node:
         if self._info is not None and self._info.boot_id != info.boot_id:
             self.emptied()  # it was started anew, and may have been emptied meanwhile
         info = self._called(info)
+        self.clock_apart_s = None if info.now_s is None else info.now_s - time.time()
         self.name, self._info, self._asked_at = info.name, info, now
         return info
 
@@ -127,3 +142,4 @@ class Node:
         """Close the connection; calls that are under way end as if it had broken."""
         self.gone = True
         await self.channel.close()
+        await self.git_channel.close()

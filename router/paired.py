@@ -21,7 +21,7 @@ import grpc
 from grpc import aio
 
 from router import measuring, routes
-from router.node import Node
+from router.node import Channels, Node
 from router.routes import Route
 from router.seeking import Seeker
 from tandem import channel, endpoints, identity, media, probe
@@ -57,19 +57,27 @@ class PairedNode(Node):
         self._surveyed: tuple[str, ...] = ()
         self._me = me
         first = peer.addresses[0] if peer.addresses else ""
-        super().__init__(first, peer.name, self._connect(first))
+        super().__init__(first, peer.name, self._channels(first))
         self.trouble = "it was not looked at yet"
         self._away: TandemError | None = None
         self._failed_s: float = -math.inf
+        self.away_since_s: float | None = None  # wall time, for eyes
         self._looking = asyncio.Lock()
-        self._left = list[aio.Channel]()  # connections that were moved away from, the oldest first
+        self._left = list[Channels]()  # connections that were moved away from, the oldest first
         self._leaving = set[asyncio.Task[None]]()
 
+    def _channels(self, address: str) -> Channels:
+        return Channels(self._connect(address), self._connect(address))
+
     def _connect(self, address: str) -> aio.Channel:
-        """Return a channel to an address, good for the one machine that has the paired certificate's key."""
+        """Return a channel to an address, good for the one machine that has the paired certificate's key.
+
+        Each is a connection of its own; gRPC would have those to one address share one.
+        """
         pinned = grpc.ssl_channel_credentials(self.peer.certificate.encode(), self._me.key, self._me.certificate)
         target = endpoints.parse(address, endpoints.WORKER_PORT).target if address else "unix:/nowhere"
-        options = (*channel.CLIENT_OPTIONS, ("grpc.ssl_target_name_override", TLS_NAME))
+        alone = ("grpc.use_local_subchannel_pool", 1)
+        options = (*channel.CLIENT_OPTIONS, ("grpc.ssl_target_name_override", TLS_NAME), alone)
         return aio.secure_channel(target, pinned, options=options)
 
     async def describe(self, *, fresh: bool = False, patient: bool = True) -> NodeInfo:
@@ -106,10 +114,11 @@ class PairedNode(Node):
                     log.warning("paired worker away", extra={"node": self.name, "why": error.message})
                 self.trouble, self._away = error.message, error
                 self._failed_s = time.monotonic()
+                self.away_since_s = self.away_since_s or time.time()
                 raise
             if self.trouble:
                 log.info("paired worker reached", extra={"node": self.name, "address": self.address})
-            self.trouble, self._away = "", None
+            self.trouble, self._away, self.away_since_s = "", None, None
             return info
 
     @property
@@ -124,7 +133,7 @@ class PairedNode(Node):
                 return await self._ask(LOOK_S, patient=False)
         others = [address for address in self.addresses if address != self.address]
         looks = await asyncio.gather(*(self._looked(address) for address in others))
-        self.routes |= {route.address: route for route in looks}
+        self.routes = {route.address: route for route in looks}
         choice = routes.choose(looks, "", wifi=self._link.wifi)
         if choice.address:
             self.why = choice.why
@@ -194,23 +203,24 @@ class PairedNode(Node):
 
     def _move(self, address: str) -> None:
         """Make later calls at another address; those on the old connection end with it, and are picked up."""
-        self._left.append(self.channel)
-        self.use(address, self._connect(address))
-        task = asyncio.create_task(self._leave(self._left[-1]))
+        left = Channels(self.channel, self.git_channel)
+        self.use(address, self._channels(address))
+        self._left.append(left)
+        task = asyncio.create_task(self._leave(left))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
-    async def _leave(self, old: aio.Channel) -> None:
+    async def _leave(self, old: Channels) -> None:
         """Close a connection later, or the oldest one now where there are too many.
 
         gRPC's own grace will not do: it takes no call that was about to begin there, and cannot be cut short.
         """
         if len(self._left) > _LEFT_MAX:
-            await self._left.pop(0).close()
+            await _close(self._left.pop(0))
         await asyncio.sleep(_DRAIN_S)
         if old in self._left:
             self._left.remove(old)
-            await old.close()
+            await _close(old)
 
     async def _why(self) -> TandemError:
         """Return why no address answers, as a plain look at each of them tells."""
@@ -221,6 +231,9 @@ class PairedNode(Node):
         places = [endpoints.parse(address, endpoints.WORKER_PORT) for address in addresses if address not in barred]
         looks = (asyncio.to_thread(probe.look, self._me, self.peer.id, at) for at in places)
         found = await asyncio.gather(*looks)
+        for at, one in zip(places, found, strict=True):  # in better words than gRPC's
+            seen = self.routes.get(str(at)) or Route(address=str(at), medium=await self._medium(str(at)))
+            self.routes[str(at)] = replace(seen, trouble=one.words, seen_s=time.monotonic())
         words = "; ".join((*(one.words for one in found), *map(_barred, barred)))
         kinds = {one.kind for one in found}
         if kinds & {"not paired", "other machine"} and not kinds & {"open"}:
@@ -235,7 +248,12 @@ class PairedNode(Node):
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
         while self._left:
-            await self._left.pop().close()
+            await _close(self._left.pop())
+
+
+async def _close(channels: Channels) -> None:
+    for one in channels:
+        await one.close()
 
 
 def _barred(address: str) -> str:
@@ -252,6 +270,7 @@ class Links:
         self._link = link or LinkConfig()
         self._peers = Peers(state)
         self._tell = tell
+        self.on_return: Callable[[], None] = lambda: None  # called each time that a worker that was away answers again
         self._me: Identity | None = None
         self._nodes: dict[NodeId, PairedNode] = {}
         self._looks: dict[NodeId, asyncio.Task[None]] = {}
@@ -325,9 +344,11 @@ class Links:
             "addresses": list(peer.addresses),
             "address": node.address if node and not node.trouble else None,
             "trouble": (node.trouble if node else self._trouble) or None,
+            "away_since_s": node.away_since_s if node else None,
             "version": info.version if info else None,
             "models": [model.name for model in info.models] if info else [],
             "why": node.why if node and not node.trouble else "",
+            "clock_apart_s": node.clock_apart_s if node and not node.trouble else None,
             "routes": self._routes(node) if node else [],
         }
 
@@ -358,7 +379,10 @@ class Links:
         said = ""
         while True:
             with contextlib.suppress(TandemError):  # it says so itself
+                was_away = bool(node.trouble)
                 info = await node.look()
+                if was_away:
+                    self.on_return()
                 try:
                     await self._remember(node, info)
                 except (TandemError, OSError) as error:  # a hint that is not stored; the work goes on without

@@ -144,7 +144,7 @@ def choose(need: Need, nodes: Sequence[Candidate], warm: Key | None = None, sile
 
     Raises:
         Unreachable: No node answers, or none that answers can serve it and another, which is away, may.
-        Unavailable: The one backend that could have the model does not.
+        Unavailable: The one backend that could have the model does not; or no machine runs tests.
         UnknownModel: Nobody has the model; the message names what there is and the remedy.
     """
     fit = able(need, nodes)
@@ -158,7 +158,9 @@ def able(need: Need, nodes: Iterable[Candidate]) -> list[Candidate]:
     if need.kind == "call":
         names = _names(need.model)
         return [node for node in nodes if not node.away and _model(names, node) is not None]
-    fit = [node for node in nodes if not node.away and (need.only is None or node.key in need.only)]
+    fit = [
+        node for node in nodes if not node.away and node.checks.total and (need.only is None or node.key in need.only)
+    ]
     return [node for node in fit if node.info.sandbox] or fit[:1]  # one without a sandbox says itself why not
 
 
@@ -281,7 +283,9 @@ def _not(need: Need, node: Candidate, warm: Key | None) -> str:
     if node.away:
         return "does not answer"
     if not able(need, (node,)):
-        return f"does not have {need.model}" if need.kind == "call" else "does not have the environment"
+        if need.kind == "call":
+            return f"does not have {need.model}"
+        return "does not have the environment" if node.checks.total else "runs no tests"
     if need.kind != "call" and not node.info.sandbox:
         return "has no sandbox"
     return _words(need, node, _cost(need, _names(need.model), node, warm=node.key == warm), warm=node.key == warm)
@@ -313,17 +317,28 @@ def _nobody(need: Need, nodes: Sequence[Candidate], silent: int) -> Unreachable 
     alive = [node for node in nodes if not node.away]
     if not alive:
         return Unreachable("no worker answers; `tandem doctor` finds out why")
-    if need.kind != "call":
-        return Unreachable("no worker that answers has the environment of this check; it is prepared anew")
+    if need.kind != "call" and need.only is not None and any(node.checks.total for node in alive):
+        return Unreachable(
+            f"no worker that answers has the environment of this check; it is prepared anew{_away(nodes, '; {}')}"
+        )
     away = len(nodes) - len(alive) + silent
     if away:
         who = "a worker that does not answer" if away == 1 else f"{away} workers that do not answer"
-        return Unreachable(f"nobody here has the model {need.model!r}, and {who} may; `tandem nodes` says why")
+        lacks = f"has the model {need.model!r}" if need.kind == "call" else "runs tests"
+        return Unreachable(f"nobody here {lacks}, and {who} may{_away(nodes, ' ({})')}; `tandem nodes` says why")
+    if need.kind != "call":
+        return Unavailable("no machine runs tests; raise worker.checks where they are to be run")
     troubles = "; ".join(node.info.backend_trouble for node in alive if node.info.backend_trouble)
     if troubles and not need.model.startswith("rehearsal/"):
         return Unavailable(f"nobody can serve {need.model!r}: {troubles}")
     offered = ", ".join(sorted({name for node in alive for name in node.models})) or "no models at all"
     return UnknownModel(f"no node has the model {need.model!r}; there are {offered}; {_remedy(need.model)}")
+
+
+def _away(nodes: Sequence[Candidate], words: str) -> str:
+    """Return in `words` which nodes were heard of and do not answer, nothing where there is none."""
+    names = ", ".join(node.info.name for node in nodes if node.away)
+    return words.format(f"no answer from {names}") if names else ""
 
 
 def _remedy(model: str) -> str:

@@ -19,7 +19,7 @@ from agents import personas
 from agents.tokens import counter
 from graphs.state import WORKFLOW_VERSION
 from graphs.team import Settings
-from router import execution, flight, moving
+from router import artefacts, execution, flight, moving
 from router import verify as verification
 from router.accept import accept, new_run_id
 from router.awake import Awake
@@ -96,6 +96,7 @@ class Runs:
             [local],
             git_dir_of=lambda repo_id: OwnRepository.git_dir(state, repo_id),
             record=lambda run, row: flight.FlightLog(state, RunId(run)).place(row),
+            artefacts=lambda request: artefacts.Taking(state, request),
         )
         # a machine is paired to take work off this one, so it comes first
         links = Links(state, lambda paired: nodes.use([*paired, local]), config.link)
@@ -110,6 +111,7 @@ class Runs:
             flight=lambda run: flight.FlightLog(state, run),
         )
         engine = Engine(config, state, journal, ports, watch)
+        links.on_return = engine.again
         await engine.start()
         return cls(config, engine, nodes, links)
 
@@ -160,8 +162,9 @@ class Runs:
         """Return everything about a run."""
         info = await self._engine.roster.find(run_id)
         entries = await self._journal.entries(run_id)
+        left = await asyncio.to_thread(artefacts.told, self._engine.state, run_id)
         try:
-            return detail(info, entries)
+            return {**detail(info, entries), "artefacts": left}
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # chained, and of another form
             words = f"what is recorded of run {run_id} cannot be shown ({type(error).__name__}: {error})"
             raise BrokenJournal(f"{words}; `tandem gc --run {run_id}` removes it once it is over") from error
@@ -183,6 +186,11 @@ class Runs:
             lambda: [json.dumps(row, ensure_ascii=False) for row in flight.calls(state, run_id)]
         )
         return "".join(f"{row}\n" for row in rows).encode("utf-8", "replace")
+
+    async def artefacts(self, run_id: RunId, kind: str) -> bytes:
+        """Return what a kind of check of a run left, as a ZIP."""
+        await self._engine.roster.find(run_id)
+        return await asyncio.to_thread(artefacts.packed, self._engine.state, run_id, kind)
 
     async def placements(self, run_id: RunId) -> list[dict[str, Json]]:
         """Return which node took each call of a run, and why, as far as that was kept."""
@@ -222,6 +230,7 @@ class Runs:
         async with self._one_at_a_time(run_id):
             info = await self._engine.roster.find(run_id)
             await to_the_end(self._engine.cancel(info))
+            self._nodes.abandon(run_id)
             return summary(info)
 
     async def resume(self, run_id: RunId) -> dict[str, Json]:
@@ -356,7 +365,10 @@ class Runs:
         self._engine.tell_all(f"nothing moved for {gap_s:.0f} s: this machine slept, or was stopped; going on")
 
     def standing(self) -> dict[str, Json]:
-        """Return how many runs are not over, and what those at work wait for; whatever is stuck, this answers."""
+        """Return how many runs are not over, what those at work wait for, and the paired machines as they were seen last.
+
+        Whatever is stuck, this answers: it is asked for most when a machine is away.
+        """
         kept = self._engine.roster.kept
         states = [info.state for info in kept]
         counts: dict[str, Json] = {
@@ -365,13 +377,14 @@ class Runs:
             "waiting": states.count("waiting"),
         }
         holds: list[Json] = [{"run": info.run, **info.hold.told()} for info in kept if info.hold]
-        return {"runs": counts, "holds": holds, "trouble": list[Json](self._links.troubles)}
+        trouble = list[Json](self._links.troubles)
+        return {"runs": counts, "holds": holds, "peers": self._links.told(), "trouble": trouble}
 
     async def status(self) -> dict[str, Json]:
         """Return what this router works with, as the nodes say at this moment."""
         nodes = [cast("Json", asdict(node)) for node in await self._nodes.describe()]
         models: dict[str, Json] = {"router": self._config.models.router, "worker": self._config.models.worker}
-        return {"models": models, "nodes": nodes, "peers": self._links.told(), "awake": self._awake.held}
+        return {"models": models, "nodes": nodes, "awake": self._awake.held}
 
     async def resolve(self, prefix: str) -> RunId:
         """Return the run that `prefix`, or `latest`, means; raises as `Roster.resolve` does."""
@@ -409,6 +422,7 @@ def settings_of(config: Config) -> Settings:
         ),
         repeats=check.repeats,
         mutation_s=check.mutation_s,
+        artefacts=tuple(check.artefacts),
         call_s=config.router.call_s,
         work_s=config.router.work_s,
         counts={"router": counter(config.context.router_tokenizer), "worker": counter(config.context.worker_tokenizer)},

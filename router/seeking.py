@@ -16,6 +16,7 @@ from tandem.identity import NodeId
 
 log = logging.getLogger(__name__)
 LOOK_S = 1.0  # between two looks at who is away, and at what was heard
+_PATIENCE = 5  # looks at which somebody was away, one after the other: a start or a moment's cut is no reason
 _ROUND_S = 60.0  # then it listens anew: this machine's own addresses may have changed
 HINTS_MAX = (
     8  # tried of one worker at a time; drawn anew each time, so that no crowd of lies hides the right one for good
@@ -33,8 +34,10 @@ class Seeker:
 
     async def run(self) -> None:
         """Listen, again and again, as long as it is needed and no longer."""
+        looks = 0
         while True:
-            if self._away():
+            looks = looks + 1 if self._away() else 0
+            if looks >= _PATIENCE:
                 try:
                     async with asyncio.timeout(_ROUND_S):
                         await self._listen()

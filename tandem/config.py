@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from tandem import addresses, endpoints
+from tandem import addresses, artefacts, endpoints
 from tandem.errors import BadConfig, BadInput
 from tandem.paths import SOCKET_PATH_MAX, config_path, home_dir, private_dir, socket_path, state_dir
 from tandem.types import Medium
@@ -144,6 +144,22 @@ class CheckConfig(_Section):
     output_mib: Annotated[int, Field(ge=1)] = 8
     repeats: Annotated[int, Field(ge=0, le=20)] = 2
     mutation_s: Annotated[float, Field(ge=0)] = 10.0
+    artefacts: list[str] = list(artefacts.DEFAULT)
+    """Files that tests leave and that are brought back from the checks a person looks at: patterns of paths from the folder
+    of the check. None named: nothing is."""
+
+    @field_validator("artefacts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("artefacts")
+    @classmethod
+    def _inside(cls, wanted: list[str]) -> list[str]:
+        try:
+            return list(artefacts.patterns(wanted))
+        except BadInput as error:
+            raise PydanticCustomError("pattern", "{why}", {"why": error.message}) from None
 
 
 class PrepareConfig(_Section):
@@ -201,13 +217,15 @@ class WorkerConfig(_Section):
 
     calls: Annotated[int, Field(ge=1, le=64)] = 1
     """Model calls at the same time."""
-    checks: Annotated[int, Field(ge=1, le=64)] = 2
-    """Checks at the same time."""
+    checks: Annotated[int, Field(ge=0, le=64)] = 2
+    """Checks at the same time; with 0, tests are run and packages installed on other machines alone."""
     queue: Annotated[int, Field(ge=1)] = 64
     """Calls that may wait for their turn; one more is refused."""
     listen: list[str] = Field(default_factory=list[str])
     """Private addresses of this machine, `HOST` or `HOST:PORT`, on which paired routers may call; empty: all of them as
     soon as there is a paired router, and none before."""
+    upgrade: bool = False
+    """Whether a paired router may have this machine upgrade Tandem, from its own checkout's remote (`tandem upgrade`)."""
     announce: bool = True
     """Whether the network is told that this worker is here, while it listens there, so that a paired router finds it at a
     new address."""

@@ -36,6 +36,7 @@ POINTS: dict[str, str] = {
     "deliver.annotated": "router: the commit's note is written, and no branch was moved",
     "deliver.moved": "router: the branch was moved",
     "push.done": "router: a commit was sent to the worker",
+    "artefacts.kept": "router: what a check left is kept, and its report is not recorded",
     "gc.journal": "router: old runs were taken out of the journal, and their references still stand",
     "gc.references": "router: references of old runs are gone, and their files still there",
     "import.objects": "router: an imported run's objects are here, and its journal is not",

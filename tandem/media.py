@@ -36,7 +36,7 @@ def towards(host: str, named: Mapping[str, Medium]) -> Medium:
 
     Sends nothing, but asks the resolver where `host` is a name. Blocking; use a thread.
     """
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UnicodeError):  # the second is what a name that is none ends with
         kind, _, _, _, place = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
         with socket.socket(kind, socket.SOCK_DGRAM) as asked:
             asked.connect(place)  # chooses a route, and the address to come from; a datagram's socket sends nothing

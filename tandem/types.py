@@ -184,6 +184,23 @@ class CheckRequest:
     priority: int = 1
     unsandboxed: bool = False  # only the demo, whose code is ours; the proof says so
     seal: Seal | None = None  # what the tester wrote, where that is to be held against the commit
+    artefacts: tuple[str, ...] = ()  # patterns of files the command leaves that are wanted (`tandem.artefacts`)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtefactPiece:
+    """A piece of a file that a check left, or, with `left_out`, why none of it comes.
+
+    `spool` names what the worker keeps the check's files in, so that a broken stream is picked up: in one spool, the
+    pieces are always the same. `size_bytes` is the whole file's.
+    """
+
+    spool: str
+    name: str
+    size_bytes: int
+    data: bytes = b""
+    last: bool = False
+    left_out: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +332,8 @@ class NodeInfo:
     checks: Load | None = None
     free_bytes: int | None = None  # memory a program could take now without others being pushed out
     places: tuple[Place, ...] = ()
+    build: str = ""  # the commit of the checkout it runs from
+    now_s: float | None = None  # its clock, in seconds since 1970
 
 
 # --- the task and its way -------------------------------------------------------------------------------------

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, cast, get_args
 
-from tandem import endpoints, errors, types
+from tandem import artefacts, endpoints, errors, types
 from tandem.v1 import worker_pb2 as pb
 
 PROTOCOL = 3
 PLACES_MAX = 16  # addresses of a node
-DATA_BYTES = 256 << 10  # one piece of a Git stream; measured best between 256 KiB and 1 MiB
+DATA_BYTES = 256 << 10  # one piece of a Git stream, or of a file; measured best between 256 KiB and 1 MiB
 
 
 def header_out(
@@ -274,8 +274,8 @@ def check_s(request: types.CheckRequest) -> float:
     return request.limits.wall_s * (3 + request.seal.repeats) + request.seal.mutation_s
 
 
-def check_out(request: types.CheckRequest) -> pb.CheckRequest:
-    """Return the wire form of a check."""
+def check_out(request: types.CheckRequest, *, spool: str = "", spool_messages: int = 0) -> pb.CheckRequest:
+    """Return the wire form of a check, of whose artefacts so many messages are held already."""
     limits = request.limits
     return pb.CheckRequest(
         header=header_out(request, check_s(request)),
@@ -293,11 +293,18 @@ def check_out(request: types.CheckRequest) -> pb.CheckRequest:
         ),
         unsandboxed=request.unsandboxed,
         seal=request.seal and _seal_out(request.seal),
+        artefacts=request.artefacts,
+        spool=spool,
+        spool_messages=spool_messages,
     )
 
 
 def check_in(message: pb.CheckRequest) -> types.CheckRequest:
-    """Return the check a router asked for."""
+    """Return the check a router asked for.
+
+    Raises:
+        BadInput: A field is missing or out of its set, or a pattern leads out of the folder.
+    """
     _deadline(message.header)
     limits = message.limits
     return types.CheckRequest(
@@ -319,6 +326,34 @@ def check_in(message: pb.CheckRequest) -> types.CheckRequest:
         priority=message.header.priority,
         unsandboxed=message.unsandboxed,
         seal=_seal_in(message.seal) if message.HasField("seal") else None,
+        artefacts=artefacts.patterns(message.artefacts),
+    )
+
+
+def artefact_out(piece: types.ArtefactPiece, attempt: int) -> pb.CheckResponse:
+    """Return the wire form of a piece of what a check left."""
+    return pb.CheckResponse(
+        attempt=attempt,
+        artefact=pb.Artefact(
+            spool=piece.spool,
+            name=piece.name,
+            size=piece.size_bytes,
+            data=piece.data,
+            last=piece.last,
+            left_out=piece.left_out,
+        ),
+    )
+
+
+def artefact_in(message: pb.Artefact) -> types.ArtefactPiece:
+    """Return the piece a worker sent; whether it fits is for whoever takes it to say."""
+    return types.ArtefactPiece(
+        spool=message.spool,
+        name=message.name,
+        size_bytes=message.size,
+        data=message.data,
+        last=message.last,
+        left_out=message.left_out,
     )
 
 
@@ -424,6 +459,8 @@ def node_out(node: types.NodeInfo) -> pb.DescribeResponse:
         calls=node.calls and _load_out(node.calls),
         checks=node.checks and _load_out(node.checks),
         free_bytes=node.free_bytes,
+        build=node.build,
+        now_s=node.now_s,
         places=[pb.Place(address=place.address, medium=place.medium) for place in node.places],
     )
 
@@ -457,10 +494,12 @@ def node_in(message: pb.DescribeResponse) -> types.NodeInfo:
         sandbox=message.sandbox,
         sandbox_remedy=message.sandbox_remedy,
         backend_trouble=message.backend_trouble,
-        calls=_load_in(message.calls) if message.HasField("calls") else None,
-        checks=_load_in(message.checks) if message.HasField("checks") else None,
+        calls=_load_in(message.calls, 1) if message.HasField("calls") else None,
+        checks=_load_in(message.checks, 0) if message.HasField("checks") else None,
         free_bytes=message.free_bytes if message.HasField("free_bytes") else None,
         places=tuple(_places_in(message.places)),
+        build=message.build,
+        now_s=message.now_s if message.HasField("now_s") and math.isfinite(message.now_s) else None,
     )
 
 
@@ -473,10 +512,10 @@ def _places_in(places: Iterable[pb.Place]) -> Iterator[types.Place]:
             yield types.Place(address=str(at), medium=medium)
 
 
-def _load_in(message: pb.Load) -> types.Load:
+def _load_in(message: pb.Load, places_min: int) -> types.Load:
     """Return a node's load; what a node says is used for arithmetic, so it is made sensible here."""
     return types.Load(
-        places=max(message.places, 1), running=_counts_in(message.running), waiting=_counts_in(message.waiting)
+        places=max(message.places, places_min), running=_counts_in(message.running), waiting=_counts_in(message.waiting)
     )
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tandem import __version__, descriptors, held, memory
+from tandem import __version__, build, descriptors, held, memory
 from tandem.config import Config, load
 from tandem.entry import APP_ROOT
 from tandem.errors import AlreadyRunning, BadConfig, TandemError
@@ -220,6 +220,7 @@ async def _offer(config: Config, places: Places, name: str, fence: Fence) -> Off
         platform=f"{platform.system()} {platform.machine()}",
         sandbox=rung.name,
         sandbox_remedy=rung.remedy,
+        build=build.commit(),
     )
     return Offer(
         node=node,
@@ -234,6 +235,7 @@ async def _offer(config: Config, places: Places, name: str, fence: Fence) -> Off
         keeps_only=collector.keep_only,
         replies=Replies(state / "replies"),
         fence=fence,
+        may_upgrade=config.worker.upgrade,
     )
 
 

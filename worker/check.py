@@ -18,6 +18,7 @@ from tandem import disk
 from tandem.errors import NoSandbox
 from tandem.kinds import is_test_file
 from tandem.ports import OnProgress
+from tandem.spool import Spool
 from tandem.types import JUDGE, CheckReport, CheckRequest, Seal, TestResult
 from worker import gittunnel, judge, sandbox
 from worker.adapters import FRAMEWORKS, Selection, plan
@@ -64,8 +65,8 @@ class Checker:
         if swept:
             log.info("leftovers of a killed worker removed", extra={"folders": swept})
 
-    async def check(self, request: CheckRequest, on_progress: OnProgress) -> CheckReport:
-        """Run the command over the tree and return what it showed.
+    async def check(self, request: CheckRequest, on_progress: OnProgress, spool: Spool | None = None) -> CheckReport:
+        """Run the command over the tree and return what it showed; the artefacts of its main run go into the `spool`.
 
         Raises:
             NoSandbox: No sandbox works here, and the request does not allow to go without.
@@ -80,14 +81,19 @@ class Checker:
         report = CheckReport(
             verdict="not run", adapter=request.adapter, sandbox=rung.name, node=self._node, judge=JUDGE
         )
-        report = await self._judged(rung, request, report, on_progress)
+        report = await self._judged(rung, request, report, on_progress, spool)
         if report.verdict != "passed":  # a full disk is no fault of what was tested; what the tests wrote is gone
             disk.must_have_room("the tests could not be run", self._state)
         log.info("check finished", extra={"run_id": request.run_id, "verdict": report.verdict, "reason": report.reason})
         return report
 
     async def _judged(
-        self, rung: sandbox.Rung, request: CheckRequest, report: CheckReport, on_progress: OnProgress
+        self,
+        rung: sandbox.Rung,
+        request: CheckRequest,
+        report: CheckReport,
+        on_progress: OnProgress,
+        spool: Spool | None,
     ) -> CheckReport:
         seal, framework = request.seal, FRAMEWORKS[request.adapter]
         changed = await self._changes(request)
@@ -95,7 +101,7 @@ class Checker:
             return replace(report, verdict="tampered", reason=changed.trouble)
         texts = _inside(changed.texts, request)
         planted = controls.plant(framework, texts, _RANDOM) if seal and seal.controls else None
-        ran = await self._trials.run(rung, request, _among(texts, planted, request), on_progress, changed)
+        ran = await self._trials.run(rung, request, _among(texts, planted, request), on_progress, changed, spool)
         report = _told(report, ran)
         if ran.breach:
             return report

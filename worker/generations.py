@@ -43,6 +43,15 @@ class _Work(Generic[T]):
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
+    def cancel(self) -> None:
+        """Stop it, once: it may take a moment to end, which is not disturbed.
+
+        Whoever asks for it meanwhile does not join it, but begins anew.
+        """
+        if self.task is not None and not isinstance(self.error, Cancelled):
+            self.error = Cancelled("the call was cancelled")
+            self.task.cancel()
+
     def end(self) -> None:
         """Say that nothing more comes."""
         self.ended_at = time.monotonic()
@@ -141,7 +150,7 @@ class Generations(Generic[T]):
         for (name, number), work in self._works.items():
             if name == request_id and number < attempt and not work.listeners and work.ended_at is None and work.task:
                 log.info("earlier attempt stopped", extra={"request_id": name, "attempt": number, "later": attempt})
-                work.task.cancel()
+                work.cancel()
 
     def _make_room(self) -> None:
         """Keep what is under way, and of what ended the newest.
@@ -183,8 +192,7 @@ class Generations(Generic[T]):
         """Stop the work of a request, whatever its attempt; return whether any was under way."""
         found = [w for w in self._works.values() if w.request_id == request_id and w.ended_at is None]
         for work in found:
-            if work.task is not None:
-                work.task.cancel()
+            work.cancel()
         return bool(found)
 
     def stop(self, owner: NodeId) -> int:
@@ -193,9 +201,9 @@ class Generations(Generic[T]):
         for key, work in [(key, work) for key, work in self._works.items() if work.owner == owner]:
             if work.ended_at is not None:
                 del self._works[key]
-            elif work.task is not None:
+            else:
                 under_way += 1
-                work.task.cancel()
+                work.cancel()
         return under_way
 
     def _sweep(self) -> None:
@@ -205,9 +213,9 @@ class Generations(Generic[T]):
             if work.ended_at is not None:
                 if work.listeners == 0 and now - work.ended_at > self._kept_s:
                     del self._works[key]
-            elif work.detached_at is not None and now - work.detached_at > self._detached_s and work.task:
+            elif work.detached_at is not None and now - work.detached_at > self._detached_s:
                 log.info("call stopped, nobody listened", extra={"request_id": work.request_id})
-                work.task.cancel()
+                work.cancel()
 
     async def _keep_sweeping(self) -> None:
         while True:

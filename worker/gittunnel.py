@@ -44,7 +44,7 @@ _CHECKS = (
     "receive.fsck.missingNameBeforeEmail=warn",
 )
 _WORDS_BYTES_MAX = 4 << 10
-_LEAVE_S = 2.0  # for Git to take the objects of a push that broke off with it
+_LEAVE_S = 10.0  # for Git to take the objects of a push that broke off with it, on a machine that is busy
 _REPO_ID = re.compile(r"[a-z0-9-]{1,64}(@[a-z2-7]{16})?")  # of a paired router: with its mark (`callers`)
 
 
@@ -144,7 +144,9 @@ async def serve(
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End Git and its helpers. Its input ends first: killed at once, Git leaves the objects of a broken push for good."""
     if process.returncode is None and process.stdin is not None:
-        process.stdin.transport.abort()
+        pipe = process.stdin.transport
+        if not pipe.is_closing() or pipe.get_write_buffer_size():  # one that is closed cannot be aborted any more
+            pipe.abort()
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_S):
@@ -170,4 +172,3 @@ async def _feed(stdin: asyncio.StreamWriter, received: AsyncIterator[bytes]) -> 
             stdin.write(piece)
             await stdin.drain()
         stdin.close()
-        await stdin.wait_closed()

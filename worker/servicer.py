@@ -6,9 +6,10 @@ Knows no backend, sandbox or Git of its own; they come in through the constructo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
+import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,10 +19,12 @@ from typing import Any, Protocol, TypeVar
 from tandem import channel, clearing, disk, errors, shared, types, wire
 from tandem.faults import failpoint
 from tandem.identity import NodeId
+from tandem.paths import private_dir
 from tandem.ports import OnProgress
+from tandem.spool import Spool
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer
-from worker import callers, freememory, gittunnel
+from worker import callers, freememory, gittunnel, upgrading
 from worker.backends.base import Backends
 from worker.fence import Fence
 from worker.generations import Generations
@@ -40,8 +43,10 @@ _SLACK_S = 30.0  # what a check may need beyond its command: the tree, the repor
 class Checks(Protocol):
     """Runs tests."""
 
-    async def check(self, request: types.CheckRequest, on_progress: OnProgress) -> types.CheckReport:
-        """Return what they showed."""
+    async def check(
+        self, request: types.CheckRequest, on_progress: OnProgress, spool: Spool | None = None
+    ) -> types.CheckReport:
+        """Return what they showed; what they left of the files that are wanted goes into the `spool`."""
         ...
 
 
@@ -51,6 +56,14 @@ class Prepares(Protocol):
     async def prepare(self, request: types.PrepareRequest, on_progress: OnProgress) -> types.Environment:
         """Return the environment."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The end of a check: its report, and what it left, which goes before."""
+
+    report: pb.CheckResponse
+    spool: Spool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +82,7 @@ class Offer:
     keeps_only: Callable[[Collection[NodeId]], Awaitable[None]]
     replies: Replies
     fence: Fence
+    may_upgrade: bool = False
 
 
 class Servicer(WorkerServiceServicer):
@@ -77,7 +91,7 @@ class Servicer(WorkerServiceServicer):
     def __init__(self, offer: Offer) -> None:
         self._offer = offer
         self._replies: Generations[types.Chunk | types.Reply] = Generations()
-        self._checks: Generations[pb.CheckResponse] = Generations()
+        self._checks: Generations[pb.CheckResponse | _Checked] = Generations()
         self._prepares: Generations[pb.PrepareResponse] = Generations()
         self._packing: dict[Path, asyncio.Task[bool]] = {}
         self.places: tuple[types.Place, ...] = ()
@@ -105,6 +119,7 @@ class Servicer(WorkerServiceServicer):
                 checks=self._offer.check_places.load(),
                 free_bytes=await asyncio.to_thread(freememory.free_bytes),
                 places=self.places,
+                now_s=time.time(),
             )
         )
 
@@ -149,33 +164,43 @@ class Servicer(WorkerServiceServicer):
                 yield part
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> AsyncIterator[pb.CheckResponse]:
-        """Run tests, or join the run that does."""
+        """Run tests, or join the run that does; of what they left, send what the router does not hold yet."""
         async with self._answering(context):
+            self._must_run_tests()
             asked = wire.check_in(request)
             callers.must_be_sandboxed(unsandboxed=asked.unsandboxed)
             asked = replace(asked, repo_id=callers.repository(asked.repo_id))
             deadline_s = asked.limits.wall_s + request.header.deadline_s + _SLACK_S
 
-            async def work(tell: OnProgress) -> pb.CheckResponse:
+            async def work(tell: OnProgress) -> pb.CheckResponse | _Checked:
                 with disk.watched("the tests could not be run", self._offer.state):
+                    spool = Spool(private_dir(self._offer.state / "tmp")) if asked.artefacts else None
                     async with self._offer.check_places.turn(asked.priority):
-                        report = await self._offer.checks.check(asked, tell)
+                        report = await self._offer.checks.check(asked, tell, spool)
                     self._offer.fence.check()
                     failpoint("worker.report")
                 named = replace(report, node=self._offer.node.name)
-                return pb.CheckResponse(report=wire.report_out(named), attempt=asked.attempt)
+                response = pb.CheckResponse(report=wire.report_out(named), attempt=asked.attempt)
+                return _Checked(response, spool)
 
             def told(stage: str, message: str) -> pb.CheckResponse:
                 return pb.CheckResponse(progress=pb.Progress(stage=stage, message=message), attempt=asked.attempt)
 
             name = callers.work(asked.request_id)
             started = self._checks.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
-            async for response in started:
-                yield response
+            async with aclosing(started):  # else a lost listener would count until the garbage is collected
+                async for response in started:
+                    if isinstance(response, _Checked):
+                        async for piece in _left(response.spool, request):
+                            yield wire.artefact_out(piece, asked.attempt)
+                        yield response.report
+                    else:
+                        yield response
 
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> AsyncIterator[pb.PrepareResponse]:
         """Build an environment, or join the build."""
         async with self._answering(context):
+            self._must_run_tests()
             asked = wire.prepare_in(request)
             asked = replace(asked, repo_id=callers.repository(asked.repo_id))
 
@@ -194,6 +219,15 @@ class Servicer(WorkerServiceServicer):
             started = self._prepares.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
             async for response in started:
                 yield response
+
+    def _must_run_tests(self) -> None:
+        """Refuse where nothing of a task's is run.
+
+        Raises:
+            Unavailable: So it is here; a router that has read this node's load asks another one.
+        """
+        if not self._offer.check_places.load().places:
+            raise errors.Unavailable(f"the worker {self._offer.node.name!r} runs no tests (worker.checks = 0)")
 
     async def Git(self, request_iterator: AsyncIterator[pb.GitRequest], context: Any) -> AsyncIterator[pb.GitResponse]:
         """Carry Git's pack protocol."""
@@ -268,6 +302,15 @@ class Servicer(WorkerServiceServicer):
                 yield pb.MeasureResponse(data=_NOTHING[:left])
                 left -= len(_NOTHING)
 
+    async def Upgrade(self, request: pb.UpgradeRequest, context: Any) -> pb.UpgradeResponse:
+        """Begin to upgrade this machine, where its person allows that."""
+        async with self._answering(context):
+            name, allowed = self._offer.node.name, self._offer.may_upgrade
+            log_file = upgrading.begin(request.commit, self._offer.state, name, allowed=allowed)
+            log.warning("an upgrade was begun for a router", extra={"commit": request.commit, "log": str(log_file)})
+            return pb.UpgradeResponse(log=str(log_file))
+        raise AssertionError("aborting raises")
+
     def stop_work(self, node: NodeId) -> None:
         """Stop what a paired router began here, whether or not anybody listens."""
         stopped = sum(registry.stop(node) for registry in (self._replies, self._checks, self._prepares))
@@ -290,28 +333,35 @@ class Servicer(WorkerServiceServicer):
 
 async def _telling(work: Callable[[OnProgress], Awaitable[T]], told: Callable[[str, str], T]) -> AsyncIterator[T]:
     """Yield the progress of `work` as it comes, and its result last."""
-    queue: asyncio.Queue[T] = asyncio.Queue(PROGRESS_MAX)
+    lines, news = deque[T](), asyncio.Event()
 
     def tell(stage: str, message: str) -> None:
-        with contextlib.suppress(asyncio.QueueFull):  # progress may be dropped, the result may not
-            queue.put_nowait(told(stage, message))
+        if len(lines) < PROGRESS_MAX:  # progress may be dropped, the result may not
+            lines.append(told(stage, message))
+            news.set()
 
     task = asyncio.ensure_future(work(tell))
+    task.add_done_callback(lambda task: news.set())
     try:
-        while not task.done():
-            waiting = asyncio.ensure_future(queue.get())
-            await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                yield waiting.result()
-            else:
-                waiting.cancel()
-        while not queue.empty():
-            yield queue.get_nowait()
+        while lines or not task.done():
+            await news.wait()
+            news.clear()
+            while lines:
+                yield lines.popleft()
         yield task.result()
     finally:
         if not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def _left(spool: Spool | None, request: pb.CheckRequest) -> AsyncIterator[types.ArtefactPiece]:
+    """Yield what a check left, from the piece on that the router does not hold yet; read from the disk as it goes."""
+    if spool is not None:
+        skipped = max(request.spool_messages, 0) if request.spool == spool.id else 0
+        pieces = spool.pieces(skipped)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
 
 
 def _joined(batch: Sequence[types.Chunk | types.Reply], offset: int) -> Iterator[types.Chunk | types.Reply]:

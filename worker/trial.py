@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -10,17 +11,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from tandem.entry import APP_ROOT
-from tandem.errors import BadInput, NoSandbox
+from tandem.errors import BadInput, NoSandbox, TandemError
 from tandem.faults import failpoint
 from tandem.ports import OnProgress
+from tandem.spool import Spool
 from tandem.types import CheckRequest, TestResult
-from worker import gittunnel, judge, sandbox
+from worker import artefacts, gittunnel, judge, sandbox
 from worker.adapters import ALL, Plan, Selection, plan
 from worker.environments import Environments, Toolchain
 from worker.judge.changes import Changes
 from worker.sandbox.spec import OUT, REPORTERS, TREE, Mount, SandboxSpec
 from worker.workspace import Workspace, put, read_bytes, workspace
 
+log = logging.getLogger(__name__)
 _REPORTERS = APP_ROOT / "worker" / "reporters"
 _OUTPUT_TAIL = 16 << 10  # characters of output in a report
 
@@ -63,8 +66,11 @@ class Trials:
         wish: Wish,
         on_progress: OnProgress,
         watched: Changes | None = None,
+        spool: Spool | None = None,
     ) -> Ran:
         """Run the command once over a fresh tree, changed as `wish` says; `watched` files may not change meanwhile.
+
+        What it leaves of the files that are wanted goes into the `spool`.
 
         Raises:
             NoSandbox: The sandbox is gone.
@@ -87,6 +93,8 @@ class Trials:
             failpoint("worker.checked")
             written = await asyncio.to_thread(_report, space.out / planned.report) if planned.report else None
             rewritten = await asyncio.to_thread(_rewritten, space.tree, watched) if watched else ""
+            if spool is not None:
+                await _gathered(space, request, git_dir, spool, on_progress)
         roots = [str(mount.source) for mount in spec.mounts]
         told = judge.judge(request.adapter, result.exit_code, written, folder=folder, roots=roots)
         found = told
@@ -103,6 +111,17 @@ class Trials:
             output=_end_of(judge.without_places(result.output, roots)),
             duration_s=result.duration_s,
         )
+
+
+async def _gathered(
+    space: Workspace, request: CheckRequest, git_dir: Path, spool: Spool, on_progress: OnProgress
+) -> None:
+    """Gather what the run left; where that fails it is said, and the run counts all the same."""
+    try:
+        await artefacts.gather(space, request, git_dir, spool)
+    except (OSError, TandemError) as error:
+        log.warning("artefacts were not gathered", extra={"run_id": request.run_id, "why": str(error)})
+        on_progress("artefacts", f"what the tests left could not be gathered: {error}")
 
 
 def as_framework(tests: Sequence[TestResult], request: CheckRequest) -> tuple[TestResult, ...]:

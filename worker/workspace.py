@@ -14,7 +14,7 @@ import re
 import shutil
 import unicodedata
 import uuid
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Container, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -98,15 +98,12 @@ def sweep(parent: Path) -> int:
 
 async def _write(git_dir: Path, commit: str, folder: Path, tree: Path) -> tuple[str, ...]:
     _disarm(git_dir)
-    listed = await git("ls-tree", "-rlz", "--full-tree", commit, git_dir=git_dir, check=False)
-    if listed.returncode:
-        raise NotFound(f"commit {commit[:10]} is not on this worker; the router pushes it first")
-    entries = _entries(listed.stdout)
-    _fits(entries)
-    odd = {entry.path: None for entry in entries if await _is_odd(git_dir, commit, entry)}
+    found = await entries(git_dir, commit)
+    _fits(found)
+    odd = {entry.path: None for entry in found if await _is_odd(git_dir, commit, entry)}
     env = {"GIT_INDEX_FILE": str(folder / "index")}
     # not read-tree: it refuses a whole tree for one odd path
-    index = "".join(f"{e.mode} {e.blob}\t{e.path}\0" for e in entries if e.path not in odd)
+    index = "".join(f"{e.mode} {e.blob}\t{e.path}\0" for e in found if e.path not in odd)
     stdin = index.encode("utf-8", "surrogateescape")
     await git("update-index", "-z", "--index-info", git_dir=git_dir, env=env, stdin=stdin)
     await git(
@@ -119,7 +116,7 @@ async def _write(git_dir: Path, commit: str, folder: Path, tree: Path) -> tuple[
         config=("core.symlinks=true", "core.autocrlf=false", "core.protectHFS=true", "core.protectNTFS=true"),
         timeout_s=300,
     )
-    links = [entry.path for entry in entries if entry.mode == "120000" and entry.path not in odd]
+    links = [entry.path for entry in found if entry.mode == "120000" and entry.path not in odd]
     return (*odd, *await asyncio.to_thread(_cut_chains, tree, links))
 
 
@@ -134,11 +131,11 @@ def _disarm(git_dir: Path) -> None:
     fresh.replace(file)
 
 
-def _fits(entries: list[_Entry]) -> None:
-    size = sum(entry.size_bytes for entry in entries)
-    if len(entries) > FILES_MAX or size > TREE_BYTES_MAX:
+def _fits(found: list[Entry]) -> None:
+    size = sum(entry.size_bytes for entry in found)
+    if len(found) > FILES_MAX or size > TREE_BYTES_MAX:
         raise ResourceExhausted(
-            f"the tree has {len(entries)} files and {size / (1 << 30):.1f} GiB; "
+            f"the tree has {len(found)} files and {size / (1 << 30):.1f} GiB; "
             f"a check takes {FILES_MAX} files and {TREE_BYTES_MAX >> 30} GiB"
         )
 
@@ -156,24 +153,34 @@ def _cut_chains(tree: Path, links: list[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
+class Entry:
+    """A file, link or nested repository in a commit: its mode, its blob's id, its path and size."""
+
     mode: str
     blob: str
     path: str
     size_bytes: int
 
 
-def _entries(listing: bytes) -> list[_Entry]:
-    found: list[_Entry] = []
-    for line in listing.decode("utf-8", "surrogateescape").split("\0"):
-        if line:
-            about, _, path = line.partition("\t")
+async def entries(git_dir: Path, commit: str, paths: Container[str] | None = None) -> list[Entry]:
+    """Return what is in a commit, or of `paths` those that are.
+
+    Raises:
+        NotFound: The commit is not here.
+    """
+    listed = await git("ls-tree", "-rlz", "--full-tree", commit, git_dir=git_dir, check=False)
+    if listed.returncode:
+        raise NotFound(f"commit {commit[:10]} is not on this worker; the router pushes it first")
+    found: list[Entry] = []
+    for line in listed.stdout.decode("utf-8", "surrogateescape").split("\0"):
+        about, _, path = line.partition("\t")
+        if line and (paths is None or path in paths):
             mode, _, blob, size = about.split()
-            found.append(_Entry(mode=mode, blob=blob, path=path, size_bytes=int(size) if size.isdigit() else 0))
+            found.append(Entry(mode=mode, blob=blob, path=path, size_bytes=int(size) if size.isdigit() else 0))
     return found
 
 
-async def _is_odd(git_dir: Path, commit: str, entry: _Entry) -> bool:
+async def _is_odd(git_dir: Path, commit: str, entry: Entry) -> bool:
     """Return whether an entry is a nested repository, a Git look-alike, or a link out of the tree."""
     if entry.mode == "160000" or any(_like_git(part) for part in re.split(r"[/\\]", entry.path)):
         return True

@@ -149,10 +149,13 @@ def status_lines(found: dict[str, Any]) -> list[str]:
 def _peer_line(peer: dict[str, Any]) -> str:
     """Return a paired machine in a line; `tandem nodes` says more."""
     name, trouble = one_line(text(peer, "name")), one_line(text(peer, "trouble"))
+    since_s = number(peer, "away_since_s")
+    away = f" for {duration(max(time.time() - since_s, 0))}" if since_s else ""
     if text(peer, "role") == "router":
         return f"paired router {name}: this machine works for it"
     return (
-        f"paired worker {name}: {f'cannot be used: {trouble}' if trouble else 'at ' + one_line(text(peer, 'address'))}"
+        f"paired worker {name}: "
+        f"{f'cannot be used{away}: {trouble}' if trouble else 'at ' + one_line(text(peer, 'address'))}"
     )
 
 

@@ -1,4 +1,4 @@
-"""`tandem show`: one run, whole; its change; what was said to models in it."""
+"""`tandem show`: one run, whole; its change; what was said to models in it; what its checks left."""
 
 from __future__ import annotations
 
@@ -28,13 +28,28 @@ if TYPE_CHECKING:
 @click.option("--persona", metavar="NAME", help="With --calls or --export: only this one's.")
 @click.option("--full", is_flag=True, help="With --calls: long messages whole.")
 @click.option("--export", "export", type=click.Path(), metavar="FILE", help="Write the calls as JSONL; - for here.")
+@click.option(
+    "--artefacts", "artefacts", type=click.Path(), metavar="DIR", help="Write what its checks left (coverage, logs)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def show(
-    run: str, with_diff: bool, with_calls: bool, persona: str | None, full: bool, export: str | None, as_json: bool
+    run: str,
+    with_diff: bool,
+    with_calls: bool,
+    persona: str | None,
+    full: bool,
+    export: str | None,
+    artefacts: str | None,
+    as_json: bool,
 ) -> None:
     """Show one run: how it stands, plan, calls, checks, question, report. RUN is an id, its beginning, or latest."""
     client = ensure_router()
     found = client.get(f"/v1/runs/{run}")
+    if artefacts is not None:
+        from cli.leavings import write
+
+        write(client, found, Path(artefacts).expanduser(), as_json=as_json)
+        return
     if with_calls or export is not None:
         calls = _calls(client, str(found["run"]), persona)
         _export(calls, export) if export is not None else _show_calls(calls, full=full, as_json=as_json)

@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from cli import hardware
 from cli.doctor import listening
+from cli.doctor.clocks import clock
 from cli.doctor.finding import Finding, ill, unseen, well
 from cli.doctor.look import Look
 from cli.hardware import Hardware
@@ -25,7 +26,6 @@ from cli.render.loose import mapping, objects, text, whole
 from cli.render.text import size
 
 ANSWER_S = 5.0
-CLOCK_S_MAX = 5.0  # the header has whole seconds, and the answer takes some time
 _PORT = 11434
 _CONTEXT_BYTES = 4 << 30  # beside the weights, for what a call holds
 _SYSTEM_BYTES = 8 << 30  # left to macOS and everything else; the reserve that oMLX calls balanced
@@ -91,16 +91,6 @@ def exposure(port: int) -> Iterator[Finding]:
         yield ill("ollama's door", "ollama-open", text, remedy)
     elif found:
         yield well("ollama's door", f"port {port} listens on {', '.join(sorted(found))}")
-
-
-def clock(theirs_s: float, ours_s: float, host: str) -> Finding:
-    """Compare the date an answer bears with this machine's."""
-    apart = theirs_s - ours_s
-    if abs(apart) <= CLOCK_S_MAX:
-        return well("clocks", f"{host} and this machine agree")
-    text = f"{host} is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} this machine"
-    remedy = "have both set by the network (macOS: `sudo sntp -sS time.apple.com`; Linux: `timedatectl set-ntp true`)"
-    return ill("clocks", "clock-differs", text, remedy)
 
 
 def sizes(wanted: tuple[str, ...], there: Mapping[str, int], machine: Hardware | None) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.client import Client, NoRouter
+from cli.doctor.clocks import clock
 from cli.doctor.finding import Finding, ill, unseen, well
 from cli.doctor.look import Look
 from cli.launch import ensure_router
@@ -94,9 +95,18 @@ def nodes(found: dict[str, Any]) -> Iterator[Finding]:
         yield ill("worker", "worker-away", "no worker has answered the router", remedy)
     for node in seen:
         yield from _node(node)
+    yield from _clocks(objects(found.get("peers")))
     offered = {text(model, "name") for node in seen for model in objects(node.get("models"))}
     for slot, name in mapping(found.get("models")).items():
         yield _model(str(slot), str(name), offered)
+
+
+def _clocks(peers: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Yield how the clock of each paired worker stands that says so."""
+    for peer in peers:
+        apart = peer.get("clock_apart_s")
+        if isinstance(apart, int | float):
+            yield clock(float(apart), 0.0, f"paired worker {text(peer, 'name')}")
 
 
 def _node(node: dict[str, Any]) -> Iterator[Finding]:

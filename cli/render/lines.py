@@ -5,6 +5,7 @@ The coloured view draws the same words: what is read in a log is what was seen a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -153,11 +154,12 @@ def progress_line(view: View, now_s: float) -> str:
     return ""
 
 
-def hold_line(what: str, why: str) -> str:
-    """Return what a run waits for, and why; or that it goes on."""
+def hold_line(what: str, why: str, since_s: float = 0.0) -> str:
+    """Return what a run waits for, since when (wall time) where that is given, and why; or that it goes on."""
     if not what:
         return f"{MARKS['note']} it goes on"
-    return f"{MARKS['warning']} {hold_words(what)}: {one_line(why)}"
+    since = f", since {time.strftime('%m-%d %H:%M:%S', time.localtime(since_s))}" if since_s else ""
+    return f"{MARKS['warning']} {hold_words(what)}{since}: {one_line(why)}"
 
 
 def hold_words(what: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cli.render.lines import check_line, finding_line, hold_line
 from cli.render.loose import items, mapping, number, objects, text, whole
-from cli.render.text import duration, one_line, visible, wrap
+from cli.render.text import duration, one_line, size, visible, wrap
 from cli.render.view import REHEARSAL, Check
 
 PROGRAM_KEYS = ("run", "repo", "state", "commit", "verdict")
@@ -40,7 +40,7 @@ def ending_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [head]
     if summary.get("hold"):
         hold = mapping(summary["hold"])
-        lines.append(f"  {hold_line(text(hold, 'kind'), text(hold, 'text'))}")
+        lines.append(f"  {hold_line(text(hold, 'kind'), text(hold, 'text'), number(hold, 'since_s'))}")
     if summary.get("message"):
         lines += [f"  {line}" for line in visible(text(summary, "message"), keep="\n").splitlines()]
     if summary.get("rehearsed"):
@@ -103,7 +103,7 @@ def report_lines(report: Mapping[str, Any], cells: int) -> list[str]:
 
 
 def detail_lines(run: Mapping[str, Any], cells: int) -> list[str]:
-    """Return all of a run: how it stands, task, plan, calls, checks, findings, question, report."""
+    """Return all of a run: how it stands, task, plan, calls, checks and what they left, findings, question, report."""
     lines = [*ending_lines(run), f"  {one_line(text(run, 'repo'))} → {one_line(text(run, 'branch'))}"]
     told = [f"{key} {one_line(text(run, key))}" for key in ("kind", "difficulty", "round") if run.get(key)]
     lines += [f"  {', '.join(told)}"] if told else []
@@ -113,6 +113,7 @@ def detail_lines(run: Mapping[str, Any], cells: int) -> list[str]:
         ("", plan_lines(mapping(run.get("plan")))),
         ("calls", [_call(call) for call in objects(run.get("calls"))]),
         ("checks", [_check(check) for check in objects(run.get("checks"))]),
+        ("artefacts", artefact_lines(objects(run.get("artefacts")))),
         ("findings", [finding_line(finding) for finding in objects(run.get("findings"))]),
         ("question", question_lines(mapping(run.get("question"))) if run.get("question") else []),
         ("report", report_lines(mapping(run.get("report")), cells - 2)),
@@ -120,6 +121,25 @@ def detail_lines(run: Mapping[str, Any], cells: int) -> list[str]:
         if part:
             lines += ["", *([head] if head else []), *(f"  {line}".rstrip() if head else line for line in part)]
     return lines
+
+
+def artefact_lines(kept: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what checks left: the check, its files, and what of them was left out."""
+    lines: list[str] = []
+    for check in kept:
+        where = f" on {text(check, 'node')}" if check.get("node") else ""
+        lines.append(one_line(f"{text(check, 'check')}, left by {text(check, 'step')}{where}"))
+        if check.get("trouble"):
+            lines.append(f"  {one_line(text(check, 'trouble'))}")
+        lines += [f"  {_named(file)}" for file in objects(check.get("files"))]
+        lines += [
+            f"  left out: {_named(file)}: {one_line(text(file, 'why'))}" for file in objects(check.get("left_out"))
+        ]
+    return lines
+
+
+def _named(file: Mapping[str, Any]) -> str:
+    return f"{one_line(text(file, 'name'))}  {size(number(file, 'bytes'))}"
 
 
 def _call(call: Mapping[str, Any]) -> str:

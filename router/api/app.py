@@ -57,6 +57,7 @@ class Api:
             Route(run, self._get),
             Route(f"{run}/diff", self._diff),
             Route(f"{run}/calls", self._calls),
+            Route(f"{run}/artefacts/{{kind:str}}", self._artefacts),
             Route(f"{run}/placements", self._placements),
             Route(f"{run}/events", self._events),
             Route(f"{run}/decision", self._decide, methods=["POST"]),
@@ -120,6 +121,11 @@ class Api:
     async def _calls(self, request: Request) -> Response:
         service, run = await self._named(request)
         return Response(await _within(CALL_S, service.calls(run)), media_type="application/x-ndjson")
+
+    async def _artefacts(self, request: Request) -> Response:
+        service, run = await self._named(request)
+        packed = await _within(CALL_S, service.artefacts(run, request.path_params["kind"]))
+        return Response(packed, media_type="application/zip")
 
     async def _placements(self, request: Request) -> Response:
         service, run = await self._named(request)

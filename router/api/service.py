@@ -49,6 +49,10 @@ class Service(Protocol):
         """Return which node took each call of a run, and why."""
         ...
 
+    async def artefacts(self, run_id: RunId, kind: str) -> bytes:
+        """Return what a kind of check of a run left, as a ZIP."""
+        ...
+
     async def calls(self, run_id: RunId) -> bytes:
         """Return what was said to models in a run, one JSON object a line."""
         ...
@@ -96,11 +100,13 @@ class Service(Protocol):
         ...
 
     def standing(self) -> dict[str, Json]:
-        """Return `runs`, how many are not over, `holds`, what they wait for, and `trouble` in lines; waits for nothing."""
+        """Return `runs`, how many are not over, `holds`, what they wait for, `peers`, the paired machines as they were
+        seen last, and `trouble` in lines; waits for nothing.
+        """
         ...
 
     async def status(self) -> dict[str, Json]:
-        """Return `models`, `nodes`, which are asked, and `peers`, the paired machines as they were seen last."""
+        """Return `models`, and `nodes`, which are asked."""
         ...
 
     async def close(self) -> None:

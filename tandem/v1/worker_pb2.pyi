@@ -29,7 +29,7 @@ class DescribeRequest(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble", "calls", "checks", "free_bytes", "places")
+    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble", "calls", "checks", "free_bytes", "places", "build", "now_s")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,8 @@ class DescribeResponse(_message.Message):
     CHECKS_FIELD_NUMBER: _ClassVar[int]
     FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
+    BUILD_FIELD_NUMBER: _ClassVar[int]
+    NOW_S_FIELD_NUMBER: _ClassVar[int]
     name: str
     boot_id: str
     version: str
@@ -56,7 +58,9 @@ class DescribeResponse(_message.Message):
     checks: Load
     free_bytes: int
     places: _containers.RepeatedCompositeFieldContainer[Place]
-    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ..., calls: _Optional[_Union[Load, _Mapping]] = ..., checks: _Optional[_Union[Load, _Mapping]] = ..., free_bytes: _Optional[int] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
+    build: str
+    now_s: float
+    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ..., calls: _Optional[_Union[Load, _Mapping]] = ..., checks: _Optional[_Union[Load, _Mapping]] = ..., free_bytes: _Optional[int] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ..., build: _Optional[str] = ..., now_s: _Optional[float] = ...) -> None: ...
 
 class Place(_message.Message):
     __slots__ = ("address", "medium")
@@ -65,6 +69,18 @@ class Place(_message.Message):
     address: str
     medium: str
     def __init__(self, address: _Optional[str] = ..., medium: _Optional[str] = ...) -> None: ...
+
+class UpgradeRequest(_message.Message):
+    __slots__ = ("commit",)
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    commit: str
+    def __init__(self, commit: _Optional[str] = ...) -> None: ...
+
+class UpgradeResponse(_message.Message):
+    __slots__ = ("log",)
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    log: str
+    def __init__(self, log: _Optional[str] = ...) -> None: ...
 
 class MeasureRequest(_message.Message):
     __slots__ = ("bytes",)
@@ -287,7 +303,7 @@ class Limits(_message.Message):
     def __init__(self, wall_s: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., processes: _Optional[int] = ..., output_bytes: _Optional[int] = ...) -> None: ...
 
 class CheckRequest(_message.Message):
-    __slots__ = ("header", "repo_id", "commit", "command", "adapter", "environment", "folder", "limits", "unsandboxed", "seal")
+    __slots__ = ("header", "repo_id", "commit", "command", "adapter", "environment", "folder", "limits", "unsandboxed", "seal", "artefacts", "spool", "spool_messages")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     REPO_ID_FIELD_NUMBER: _ClassVar[int]
     COMMIT_FIELD_NUMBER: _ClassVar[int]
@@ -298,6 +314,9 @@ class CheckRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     UNSANDBOXED_FIELD_NUMBER: _ClassVar[int]
     SEAL_FIELD_NUMBER: _ClassVar[int]
+    ARTEFACTS_FIELD_NUMBER: _ClassVar[int]
+    SPOOL_FIELD_NUMBER: _ClassVar[int]
+    SPOOL_MESSAGES_FIELD_NUMBER: _ClassVar[int]
     header: CallHeader
     repo_id: str
     commit: str
@@ -308,7 +327,10 @@ class CheckRequest(_message.Message):
     limits: Limits
     unsandboxed: bool
     seal: Seal
-    def __init__(self, header: _Optional[_Union[CallHeader, _Mapping]] = ..., repo_id: _Optional[str] = ..., commit: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., adapter: _Optional[str] = ..., environment: _Optional[str] = ..., folder: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., unsandboxed: _Optional[bool] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ...) -> None: ...
+    artefacts: _containers.RepeatedScalarFieldContainer[str]
+    spool: str
+    spool_messages: int
+    def __init__(self, header: _Optional[_Union[CallHeader, _Mapping]] = ..., repo_id: _Optional[str] = ..., commit: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., adapter: _Optional[str] = ..., environment: _Optional[str] = ..., folder: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., unsandboxed: _Optional[bool] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ..., artefacts: _Optional[_Iterable[str]] = ..., spool: _Optional[str] = ..., spool_messages: _Optional[int] = ...) -> None: ...
 
 class Seal(_message.Message):
     __slots__ = ("tests", "files", "controls", "twins", "mutation_s", "repeats")
@@ -327,14 +349,32 @@ class Seal(_message.Message):
     def __init__(self, tests: _Optional[str] = ..., files: _Optional[_Iterable[str]] = ..., controls: _Optional[bool] = ..., twins: _Optional[bool] = ..., mutation_s: _Optional[float] = ..., repeats: _Optional[int] = ...) -> None: ...
 
 class CheckResponse(_message.Message):
-    __slots__ = ("progress", "report", "attempt")
+    __slots__ = ("progress", "report", "artefact", "attempt")
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    ARTEFACT_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     progress: Progress
     report: CheckReport
+    artefact: Artefact
     attempt: int
-    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[CheckReport, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
+    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[CheckReport, _Mapping]] = ..., artefact: _Optional[_Union[Artefact, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class Artefact(_message.Message):
+    __slots__ = ("spool", "name", "size", "data", "last", "left_out")
+    SPOOL_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    spool: str
+    name: str
+    size: int
+    data: bytes
+    last: bool
+    left_out: str
+    def __init__(self, spool: _Optional[str] = ..., name: _Optional[str] = ..., size: _Optional[int] = ..., data: _Optional[bytes] = ..., last: _Optional[bool] = ..., left_out: _Optional[str] = ...) -> None: ...
 
 class TestResult(_message.Message):
     __slots__ = ("id", "outcome", "file", "message", "cause")

@@ -74,6 +74,11 @@ class WorkerServiceStub:
                 request_serializer=tandem_dot_v1_dot_worker__pb2.MeasureRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_worker__pb2.MeasureResponse.FromString,
                 _registered_method=True)
+        self.Upgrade = channel.unary_unary(
+                '/tandem.v1.WorkerService/Upgrade',
+                request_serializer=tandem_dot_v1_dot_worker__pb2.UpgradeRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_worker__pb2.UpgradeResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -102,7 +107,7 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Check(self, request, context):
-        """Run a command over a tree in the sandbox: progress, then one report.
+        """Run a command over a tree in the sandbox: progress, then what it left of the files that are wanted, then one report.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,6 +136,13 @@ class WorkerServiceServicer:
 
     def Measure(self, request, context):
         """Send so many bytes that mean nothing, which shows what the way between the two carries.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Upgrade(self, request, context):
+        """Begin to upgrade this node's own checkout to a commit that its own remote has. It leaves and comes back as another.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -178,6 +190,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.Measure,
                     request_deserializer=tandem_dot_v1_dot_worker__pb2.MeasureRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_worker__pb2.MeasureResponse.SerializeToString,
+            ),
+            'Upgrade': grpc.unary_unary_rpc_method_handler(
+                    servicer.Upgrade,
+                    request_deserializer=tandem_dot_v1_dot_worker__pb2.UpgradeRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_worker__pb2.UpgradeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -396,6 +413,33 @@ class WorkerService:
             '/tandem.v1.WorkerService/Measure',
             tandem_dot_v1_dot_worker__pb2.MeasureRequest.SerializeToString,
             tandem_dot_v1_dot_worker__pb2.MeasureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Upgrade(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.WorkerService/Upgrade',
+            tandem_dot_v1_dot_worker__pb2.UpgradeRequest.SerializeToString,
+            tandem_dot_v1_dot_worker__pb2.UpgradeResponse.FromString,
             options,
             channel_credentials,
             insecure,

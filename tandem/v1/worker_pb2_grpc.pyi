@@ -42,7 +42,7 @@ class WorkerServiceStub:
     Prepare: _grpc.UnaryStreamMultiCallable[_worker_pb2.PrepareRequest, _worker_pb2.PrepareResponse]
     """Build the environment a tree's lock files describe: progress, then one environment."""
     Check: _grpc.UnaryStreamMultiCallable[_worker_pb2.CheckRequest, _worker_pb2.CheckResponse]
-    """Run a command over a tree in the sandbox: progress, then one report."""
+    """Run a command over a tree in the sandbox: progress, then what it left of the files that are wanted, then one report."""
     Git: _grpc.StreamStreamMultiCallable[_worker_pb2.GitRequest, _worker_pb2.GitResponse]
     """Git's own pack protocol, one service per stream."""
     Cancel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.CancelRequest, _worker_pb2.CancelResponse]
@@ -51,6 +51,8 @@ class WorkerServiceStub:
     """Remove what nobody needs any more, and say what that freed."""
     Measure: _grpc.UnaryStreamMultiCallable[_worker_pb2.MeasureRequest, _worker_pb2.MeasureResponse]
     """Send so many bytes that mean nothing, which shows what the way between the two carries."""
+    Upgrade: _grpc.UnaryUnaryMultiCallable[_worker_pb2.UpgradeRequest, _worker_pb2.UpgradeResponse]
+    """Begin to upgrade this node's own checkout to a commit that its own remote has. It leaves and comes back as another."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -64,7 +66,7 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Prepare: _aio.UnaryStreamMultiCallable[_worker_pb2.PrepareRequest, _worker_pb2.PrepareResponse]  # type: ignore[assignment]
     """Build the environment a tree's lock files describe: progress, then one environment."""
     Check: _aio.UnaryStreamMultiCallable[_worker_pb2.CheckRequest, _worker_pb2.CheckResponse]  # type: ignore[assignment]
-    """Run a command over a tree in the sandbox: progress, then one report."""
+    """Run a command over a tree in the sandbox: progress, then what it left of the files that are wanted, then one report."""
     Git: _aio.StreamStreamMultiCallable[_worker_pb2.GitRequest, _worker_pb2.GitResponse]  # type: ignore[assignment]
     """Git's own pack protocol, one service per stream."""
     Cancel: _aio.UnaryUnaryMultiCallable[_worker_pb2.CancelRequest, _worker_pb2.CancelResponse]  # type: ignore[assignment]
@@ -73,6 +75,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Remove what nobody needs any more, and say what that freed."""
     Measure: _aio.UnaryStreamMultiCallable[_worker_pb2.MeasureRequest, _worker_pb2.MeasureResponse]  # type: ignore[assignment]
     """Send so many bytes that mean nothing, which shows what the way between the two carries."""
+    Upgrade: _aio.UnaryUnaryMultiCallable[_worker_pb2.UpgradeRequest, _worker_pb2.UpgradeResponse]  # type: ignore[assignment]
+    """Begin to upgrade this node's own checkout to a commit that its own remote has. It leaves and comes back as another."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -107,7 +111,7 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_pb2.CheckRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_pb2.CheckResponse], _abc.AsyncIterator[_worker_pb2.CheckResponse]]:
-        """Run a command over a tree in the sandbox: progress, then one report."""
+        """Run a command over a tree in the sandbox: progress, then what it left of the files that are wanted, then one report."""
 
     @_abc_1.abstractmethod
     def Git(
@@ -140,5 +144,13 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_pb2.MeasureResponse], _abc.AsyncIterator[_worker_pb2.MeasureResponse]]:
         """Send so many bytes that mean nothing, which shows what the way between the two carries."""
+
+    @_abc_1.abstractmethod
+    def Upgrade(
+        self,
+        request: _worker_pb2.UpgradeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.UpgradeResponse, _abc.Awaitable[_worker_pb2.UpgradeResponse]]:
+        """Begin to upgrade this node's own checkout to a commit that its own remote has. It leaves and comes back as another."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -67,6 +67,8 @@ class Play:
     cancelled: threading.Event = field(default_factory=threading.Event)
     repo: str = "/somewhere/words"
     title: str = "Make shout shout"
+    artefacts: list[dict[str, Any]] = field(default_factory=list)
+    packed: dict[str, bytes] = field(default_factory=dict)  # what a kind of check left, as a ZIP
 
     def summary(self) -> dict[str, Any]:
         state: dict[str, Any] = {"state": "running", "commit": None}
@@ -113,7 +115,10 @@ class _Handler(BaseHTTPRequestHandler):
             case ["runs"]:
                 self._json({"runs": [self.play.summary()]})
             case ["runs", _]:
-                self._json({**self.play.summary(), "task": {"text": self.play.title}, "plan": None, "calls": []})
+                told = {"task": {"text": self.play.title}, "plan": None, "calls": [], "artefacts": self.play.artefacts}
+                self._json({**self.play.summary(), **told})
+            case ["runs", _, "artefacts", kind] if kind in self.play.packed:
+                self._send(self.play.packed[kind], "application/zip")
             case ["runs", _, "diff"]:
                 self._send(DIFF, "text/x-diff")
             case ["runs", _, "events"]:

@@ -123,10 +123,11 @@ def test_a_queued_run_shows_its_place_on_the_screen() -> None:
     )
 
 
-def test_how_a_run_stands_names_its_hold() -> None:
-    hold = {"kind": "paused-disk-full", "text": "free some\nspace", "since_s": 1.0}
+def test_how_a_run_stands_names_its_hold_and_since_when() -> None:
+    since_s = time.mktime((2026, 11, 21, 21, 20, 59, 0, 0, -1))
+    hold = {"kind": "paused-disk-full", "text": "free some\nspace", "since_s": since_s}
     assert summary.ending_lines({"run": "r", "state": "running", "hold": hold})[1] == (
-        "  ! paused, a disk is full: free some space"
+        "  ! paused, a disk is full, since 11-21 21:20:59: free some space"
     )
 
 

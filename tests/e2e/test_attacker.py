@@ -130,3 +130,28 @@ def test_whoever_is_not_paired_gets_nothing_and_reads_nothing(town: Town) -> Non
     kind, *words = town.play("router", "call", str(town.state("router")), CANARY)  # type: ignore[misc]
     assert kind in ("NotPaired", "Unreachable"), words
     town.eventually(lambda: town.play("attacker", "scan", worker, PORTS) == [])
+
+
+def test_a_pairing_that_was_overheard_and_is_said_again_pairs_nobody(town: Town) -> None:
+    worker, frames = town.net.address["worker"], town.folder / "frames"
+
+    def shown() -> tuple[subprocess.Popen[str], dict[str, str]]:
+        showing, told = town.start("worker", "-m", "tandem", "cli", "pair", "--json", "--name", "mini")
+        assert isinstance(told, dict)
+        return showing, told
+
+    town.start("worker", "-m", "tests.support.namespaces", "capture", str(frames))
+    showing, told = shown()
+    assert town.tandem("router", "pair", told["code"], "--at", worker).returncode == 0
+    assert showing.wait(20) == 0
+    book = Peers(town.state("worker")).read().peers[0]
+    assert town.tandem("worker", "unpair", book.name).returncode == 0
+
+    showing, told = shown()
+    said, heard = town.play("attacker", "replay", worker, "7431", str(frames))  # type: ignore[misc]
+    lines = [json.loads(line)["kind"] for line in said.splitlines()]
+    assert lines == ["hello", "proof", "stored"], "what the router said was on the cable, and is said again"
+    assert json.loads(heard.splitlines()[-1]) == {"kind": "refusal", "why": "wrong", "left": 2}
+    assert Peers(town.state("worker")).read().peers == ()
+    assert town.tandem("router", "pair", told["code"], "--at", worker).returncode == 0  # two tries were left
+    assert showing.wait(20) == 0

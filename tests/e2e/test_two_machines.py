@@ -99,3 +99,58 @@ def test_a_run_is_carried_out_on_the_paired_machine_and_on_none_that_was_unpaire
     assert two.book.cli("unpair", "the mini").returncode == 0
     assert Peers(two.book.state).read().peers == ()
     assert two.book.cli("unpair", "the mini").returncode == 2
+
+
+LEAVES = """import contextlib
+import os
+import pathlib
+import unittest
+
+
+class Leaves(unittest.TestCase):
+    def test_leaves_files_behind(self):
+        pathlib.Path("coverage.xml").write_text("<coverage line-rate='1'/>")
+        pathlib.Path("notes.txt").write_text("nobody asked for this one")
+        pathlib.Path("big.log").write_bytes(bytes(20 << 20))
+        with contextlib.suppress(FileExistsError):
+            os.symlink("/etc/passwd", "passwd.log")
+"""
+
+
+def test_what_tests_leave_on_the_paired_machine_comes_back_and_goes_with_the_run(two: Two, tmp_path: Path) -> None:
+    two.pair()
+    two.mini.start()
+    two.book.start()
+    repo = sample(tmp_path / "repo")
+    (repo / "tests" / "test_leaves.py").write_text(LEAVES)
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "Add a test that leaves files behind")
+    run = two.book.submit(repo, TASK, yes=True)
+    while (found := two.book.wait(run))["state"] == "waiting":
+        two.book.answer(
+            run, "approve" if "approve" in found["question"]["choices"] else found["question"]["choices"][0]
+        )
+    assert found["state"] == "merged", found
+
+    draft, head = json.loads(two.book.cli("show", run, "--json").stdout)["artefacts"]
+    assert [(one["check"], one["step"], one["node"]) for one in (draft, head)] == [
+        ("draft", "code.2", "mini"),
+        ("head", "check.1", "mini"),
+    ]
+    assert not list((two.book.state / "worker").glob("git/*.git")), "the tests ran on the other machine"
+    for one in (draft, head):
+        assert [file["name"] for file in one["files"]] == ["coverage.xml"]
+        assert {file["name"]: file["bytes"] for file in one["left_out"]}["big.log"] == 20 << 20
+        assert {file["name"] for file in one["left_out"]} == {"big.log", "passwd.log"}
+    written = two.book.cli("show", run, "--artefacts", str(tmp_path / "out"))
+    assert written.returncode == 0, written.stderr
+    assert (tmp_path / "out" / "head" / "coverage.xml").read_text() == "<coverage line-rate='1'/>"
+    assert two.book.cli("show", run, "--artefacts", str(tmp_path / "out")).returncode == 2
+    assert not list((two.mini.state / "worker" / "tmp").iterdir()), "nothing of it stays on the other machine"
+
+    assert two.book.call("POST", f"/v1/runs/{run}/replay")[1]["same"]
+    assert b"line-rate" not in b"".join(path.read_bytes() for path in two.book.state.glob("journal.db*"))
+    verified = two.book.cli("verify", found["commit"], cwd=repo)
+    assert verified.returncode == 0, verified.stderr
+    assert "artefacts of checks" in two.book.cli("gc", "--run", run).stdout
+    assert not (two.book.state / "artefacts" / run).exists()

@@ -1,8 +1,8 @@
 """One life of a repository under Tandem, which passes every point a program can be killed at.
 
 A run whose model fails once and answers nonsense once, is gone on with, merged and taken back; a second that is moved away
-with its journal, forgotten, taken in again, and merged. Packages are installed on the way, and the repository is large
-enough for a map. The model is a server at the wire that counts what it is asked.
+with its journal, forgotten, taken in again, and merged. Packages are installed on the way, tests leave a log, and the
+repository is large enough for a map. The model is a server at the wire that counts what it is asked.
 """
 
 from __future__ import annotations
@@ -22,6 +22,14 @@ from tests.support.stack import DEMO, TASK, git, repository
 from tests.support.wheels import wheel
 
 _NUMBER = re.compile(r"This is task number (\d+)\.")
+_LOGS = """import unittest
+
+
+class Log(unittest.TestCase):
+    def test_is_left_behind(self):
+        with open("tests.log", "w") as log:
+            log.write("here the tests were")
+"""
 _PERSONAS = {
     "assessment": "assessor",
     "plan": "planner",
@@ -102,11 +110,11 @@ def settings(model: FakeOllama, wheels: Path) -> dict[str, str]:
 
 
 def ground(folder: Path) -> Path:
-    """Make the repository: the demo's sample, a package it needs, and a dozen files more."""
+    """Make the repository: the demo's sample, a package it needs, a test that leaves a log, and a dozen files more."""
     source = DEMO / "sample"
     files = {str(p.relative_to(source)): p.read_text("utf-8") for p in source.rglob("*") if p.suffix in (".py", ".md")}
     more = {f"words/more/part{number}.py": f"def part{number}():\n    return {number}\n" for number in range(12)}
-    return repository(folder, {**files, **more, "requirements.txt": "shout==1.0\n"})
+    return repository(folder, {**files, **more, "tests/test_log.py": _LOGS, "requirements.txt": "shout==1.0\n"})
 
 
 def live(lead: Lead, exports: Path, model: Model) -> list[str]:

@@ -1,7 +1,7 @@
 """The faults Tandem is built against, one a row: what goes wrong, and how it has to end.
 
-Numbers are those under which the project keeps its list of faults; the missing ones need a second machine, or belong to
-parts that are not built yet.
+Numbers are those under which the project keeps its list of faults; the missing ones belong to parts that are not built
+yet.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ ROWS: dict[int, Row] = {
     4: Row("worker killed while tests run", "no orphan; tests run again; never 'passed' unseen"),
     5: Row("both killed at once", "the run goes on with no manual step"),
     6: Row("SIGTERM, Ctrl-C", "leaves within 10 s with status and text; the run goes on later"),
+    7: Row("cable out in a call, in tests, in a push", "noticed within 10 s; waiting-for-worker; goes on"),
     8: Row("black hole between router and worker", "noticed within 10 s; waiting-for-worker; goes on"),
+    9: Row("cable that flaps", "the run ends, once"),
+    10: Row("cable that is slow and loses frames", "slower, the same result"),
     11: Row("reset in mid-message; cut at every offset", "asked again; never a half-parsed message"),
     12: Row("a request arrives twice", "the second gets the first one's result"),
     13: Row("late answer after the retry won", "refused by its attempt; logged"),
     14: Row("deadline shorter than the model's time", "the error names deadline and setting; the worker stops"),
+    15: Row("cable out for good, and another one there", "goes on over that one, at the token where it stopped"),
     17: Row("older or newer worker or router", "refused by version, saying which to upgrade; unknown fields kept"),
     18: Row("message over the limit; compressed bomb", "refused; the process lives"),
     19: Row("model server down, failing, hanging, cut, empty, endless", "bounded retries, then a clear error"),

@@ -92,20 +92,26 @@ def at_approval(stack: Stack, repo: Path) -> str:
 
 def held(stack: Stack, where: Place, calls: int = 2) -> None:
     """Wait until a run is held there: in the call of that number, or in its tests."""
-    found = (lambda: passed(stack, "worker.call") >= calls) if where == "call" else (lambda: _waiting_tests(stack))
+    found = (lambda: passed(stack, "worker.call") >= calls) if where == "call" else (lambda: waiting_tests(stack))
     until(found, why=stack.log)
 
 
-def _waiting_tests(stack: Stack) -> list[Path]:
+def waiting_tests(stack: Stack) -> list[Path]:
+    """Return the trees of tests that wait on a machine."""
     trees = [mark.parent for mark in (stack.state / "worker" / "tmp").glob("*/tree/begun")]
     return [tree for tree in trees if not (tree / "go").exists()]
 
 
-def came_to(stack: Stack, run: str, *states: str, timeout_s: float = 60.0) -> dict[str, Any]:
-    """Let held tests go on until a run is in one of `states` or stops elsewhere, and return its details."""
+def came_to(
+    stack: Stack, run: str, *states: str, timeout_s: float = 60.0, held_on: Stack | None = None
+) -> dict[str, Any]:
+    """Let held tests go on until a run is in one of `states` or stops elsewhere, and return its details.
+
+    They are held on the same machine, or on another.
+    """
 
     def stopped() -> dict[str, Any] | None:
-        for tree in _waiting_tests(stack):
+        for tree in waiting_tests(held_on or stack):
             (tree / "go").touch()
         body = stack.call("GET", f"/v1/runs/{run}")[1]
         return body if body["state"] not in ("queued", "running") else None

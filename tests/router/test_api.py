@@ -59,6 +59,11 @@ class OneRun:
     async def diff(self, run_id: RunId) -> bytes:
         return b"--- a/x\n+++ b/x\n\xff\n"
 
+    async def artefacts(self, run_id: RunId, kind: str) -> bytes:
+        if kind != "head":
+            raise NotFound(f"run {run_id} has nothing that a {kind!r} check left")
+        return b"PK"
+
     async def subscribe(self, run_id: RunId, after: int) -> AsyncIterator[RunEvent]:
         try:
             async for event in self.feed.subscribe(after):
@@ -239,6 +244,10 @@ def test_calls_reach_the_service_and_answers_come_back(tmp_path: Path) -> None:
         diff = await running.call("GET", "/v1/runs/1120/diff")
         assert diff.body == b"--- a/x\n+++ b/x\n\xff\n"
         assert "text/x-diff" in diff.headers
+        left = await running.call("GET", "/v1/runs/1120/artefacts/head")
+        assert (left.status, left.body) == (200, b"PK")
+        assert "application/zip" in left.headers
+        assert (await running.call("GET", "/v1/runs/1120/artefacts/base")).status == 404
         assert (await running.call("POST", "/v1/runs/1120/replay", {})).json["same"] is True
         assert (await running.call("GET", "/v1/status")).json["ready"] is True
         assert (await running.call("POST", "/v1/shutdown", {})).status == 202

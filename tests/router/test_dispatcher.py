@@ -9,8 +9,9 @@ import pytest
 
 from router.dispatcher import Dispatcher
 from router.node import Node
-from tandem.errors import BadReply, DeadlineExceeded, ResourceExhausted, Unavailable, UnknownModel
+from tandem.errors import BadReply, DeadlineExceeded, ResourceExhausted, Unavailable, UnknownModel, Unreachable
 from tandem.types import Chunk, Load, Reply
+from tests.support.faultproxy import FaultProxy
 from tests.support.machine import LONG, Machine, Wire, dispatcher, question, whole
 
 PACED = " ".join(f"word{number:04d}" for number in range(400))
@@ -301,3 +302,54 @@ def test_a_node_is_asked_what_it_is_only_every_few_seconds(quick: Machine) -> No
             await node.channel.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("when", ["unnoticed", "noticed"])
+def test_what_was_cancelled_while_its_worker_was_away_is_stopped_once_that_answers(
+    slow: Machine, tmp_path: Path, when: str
+) -> None:
+    """It has the only place, and would keep it for half a minute."""
+
+    async def scenario(cable: FaultProxy) -> None:
+        made = Dispatcher([Node(f"unix:{tmp_path / 'w.sock'}", "desk")], lambda repo_id: Path("/nowhere"))
+        try:
+            call = asyncio.create_task(made.complete(question(when, "stuck"), lambda chunk: None))
+            await comes_to(1, slow)
+            cable.black_hole()
+            cable.refuse()
+            if when == "noticed":
+                cable.cut_now()
+                with pytest.raises(Unreachable):
+                    await call
+                made.abandon("run")
+            else:
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+                cable.cut_now()
+            assert await at_work(slow) == 1
+            cable.heal()
+            await comes_to(0, slow)
+        finally:
+            await made.close()
+
+    with FaultProxy(listen=tmp_path / "w.sock", target=slow.socket) as cable:
+        asyncio.run(scenario(cable))
+
+
+async def at_work(machine: Machine) -> int:
+    """Return how many calls are under way at a worker, as it says itself."""
+    node = Node.at_socket(machine.socket)
+    try:
+        load = (await node.describe()).calls
+        assert load is not None
+        return sum(load.running.values())
+    finally:
+        await node.close()
+
+
+async def comes_to(calls: int, machine: Machine) -> None:
+    """Wait until so many calls are under way at a worker."""
+    async with asyncio.timeout(15):
+        while await at_work(machine) != calls:  # noqa: ASYNC110 - another program is looked at
+            await asyncio.sleep(0.05)

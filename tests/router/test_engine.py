@@ -17,17 +17,19 @@ from router.journal import Journal, RunRow
 from router.runs import settings_of
 from router.summary import RunInfo
 from tandem.config import Config
-from tandem.types import CommitId, RunId, Task
+from tandem.errors import Unreachable
+from tandem.types import CommitId, RunId, Screening, Task
+from tests.support.stack import git, sample
 
 TASK = Task(text="Shout", repo="/a", base=CommitId("ab" * 20), target="main")
 
 
-def play(path: Path, scenario: Callable[[Engine], Awaitable[None]]) -> None:
+def play(path: Path, scenario: Callable[[Engine], Awaitable[None]], guard: Any = None) -> None:
     async def run() -> None:
         journal, config = await Journal.open(path / "j.db"), Config()
         nowhere: Any = execution.Nowhere()
         ports = execution.Ports(
-            models=nowhere, checks=nowhere, guard=nowhere, personas={}, settings=settings_of(config)
+            models=nowhere, checks=nowhere, guard=guard or nowhere, personas={}, settings=settings_of(config)
         )  # fmt: skip
         engine = Engine(config, path, journal, ports)
         try:
@@ -92,3 +94,42 @@ def test_who_comes_back_after_a_drop_misses_nothing(tmp_path: Path, monkeypatch:
         assert told[0].seq == seen + 1
 
     play(tmp_path, scenario)
+
+
+class Away:
+    """A guardrail on a machine that is away."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def screen(self, text: str) -> Screening:
+        self.asked += 1
+        raise Unreachable("the machine is away")
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not true():  # noqa: ASYNC110 - the engine works on its own
+            await asyncio.sleep(0.01)
+
+
+def test_a_run_that_waits_for_a_machine_tries_again_as_soon_as_one_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room.holds, "pause_s", lambda tries: 3600.0)
+    repo, guard = sample(tmp_path / "repo"), Away()
+
+    async def scenario(engine: Engine) -> None:
+        task = Task(text="Shout", repo=str(repo), base=CommitId(git(repo, "rev-parse", "HEAD")), target="main")
+        row = RunRow(run=RunId("r"), created_s=1.0, stamp="1", task=cast("Any", asdict(task)))
+        await engine.journal.add_run(row)
+        info = RunInfo(run=row.run, task=task, created_s=1.0)
+        engine.roster.settle(info)
+        await engine.enqueue(info)
+        for times in (1, 2, 3):
+            await until(lambda times=times: guard.asked == times and info.hold is not None)
+            await asyncio.sleep(0.05)
+            assert guard.asked == times
+            engine.again()
+
+    play(tmp_path, scenario, guard)

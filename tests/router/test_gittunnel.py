@@ -1,6 +1,7 @@
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tandem.errors import BadInput, DeadlineExceeded, TandemError
 from tandem.git import git
 from tandem.v1 import worker_pb2 as pb
 from tests.support.machine import Machine
+from worker import gittunnel as served
+from worker.sandbox import processes
 
 WHO = {f"GIT_{role}_{key}": "a@b" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
 Scenario = Callable[[Node], Coroutine[Any, Any, None]]
@@ -312,3 +315,32 @@ def loose(there: Path) -> list[Path]:
 
 def many(commit: str) -> bytes:
     return "".join(f"create refs/tandem/n{number} {commit}\n" for number in range(300)).encode()
+
+
+def test_a_git_that_does_not_leave_after_its_input_has_ended_is_ended(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that breaks ends the input; what is closed already cannot be closed by force."""
+    monkeypatch.setattr(served, "_LEAVE_S", 0.2)
+
+    async def scenario() -> None:
+        broke = asyncio.Event()
+
+        async def received() -> AsyncIterator[bytes]:
+            await broke.wait()
+            return
+            yield b""
+
+        before = {one.pid for one in processes.tree(os.getpid())}
+        serving = served.serve(repo, "git-receive-pack", received())
+        assert await anext(serving), "it says what it has"
+        begun = [one for one in processes.tree(os.getpid()) if one.pid not in before]
+        assert begun
+        for one in begun:
+            os.kill(one.pid, signal.SIGSTOP)
+        broke.set()
+        await asyncio.sleep(0.1)
+        await serving.aclose()  # type: ignore[attr-defined]
+        assert processes.alive(begun) == []
+
+    asyncio.run(scenario())

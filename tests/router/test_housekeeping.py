@@ -108,6 +108,8 @@ class Scene:
             for path in self.folder(where).glob("objects/*/*"):
                 os.utime(path, (NOW_S - 9, NOW_S - 9))
         self.record(name).write_text("{}\n")
+        self.left(name).mkdir(parents=True)
+        (self.left(name) / "head.zip").write_bytes(b"what its checks left")
         value: Any = {"state": state, **({"ended_s": info.ended_s} if info.over else {})}
         await self.journal.append(
             info.run, step="", ordinal=0, attempt=1, kind="state", question="", value=value, at_s=1.0
@@ -117,12 +119,15 @@ class Scene:
     def record(self, name: str) -> Path:
         return self.state / "flight" / f"{name}.jsonl"
 
+    def left(self, name: str) -> Path:
+        return self.state / "artefacts" / name
+
     def folder(self, checkout: Checkout | None = None) -> Path:
         where = checkout or self.checkout
         return self.state / "git" / f"{repo_id_of(where.root, where.base)}.git"
 
     def there(self, name: str) -> dict[str, bool]:
-        """Return what of a run is there: its reference, its draft's content, its record."""
+        """Return what of a run is there: its reference, its draft's content, its record, what its checks left."""
         refs = (
             self.checkout.git("for-each-ref", "--format=%(refname)", at=self.folder()) if self.folder().exists() else ""
         )
@@ -132,6 +137,7 @@ class Scene:
             "reference": f"refs/tandem/runs/{name}/code.1" in refs,
             "draft": has,
             "record": self.record(name).exists(),
+            "left": self.left(name).exists(),
         }
 
     async def known(self) -> set[str]:
@@ -139,8 +145,8 @@ class Scene:
 
 
 ALL, NONE = (
-    dict.fromkeys(("reference", "draft", "record"), True),
-    dict.fromkeys(("reference", "draft", "record"), False),
+    dict.fromkeys(("reference", "draft", "record", "left"), True),
+    dict.fromkeys(("reference", "draft", "record", "left"), False),
 )
 
 
@@ -177,7 +183,7 @@ def test_an_old_run_goes_with_all_it_left_and_the_others_stay(checkout: Checkout
         assert (made.there("old"), await made.known()) == (ALL, {"old", "new", "asking"})
         assert not (made.state / "cleared").exists()
         assert await made.clear() == dry == {
-            "runs": 1, "references to drafts": 1, "records of calls": 1, "on the worker": 1
+            "runs": 1, "references to drafts": 1, "records of calls": 1, "artefacts of checks": 1, "on the worker": 1
         }  # fmt: skip
         assert (made.there("old"), made.there("new"), made.there("asking")) == (NONE, ALL, ALL)
         assert await made.known() == {info.run for info in await made.roster.read_all()} == {"new", "asking"}
@@ -241,7 +247,7 @@ def test_a_worker_that_is_away_is_told_of_and_everything_here_is_cleared(checkou
         await made.add("old")
         freed, troubles = await made.keeping.clear(away, dry_run=False, idle=True)
         assert troubles == ["nothing was cleared on the workers: worker desk does not answer"]
-        assert {one.what for one in freed} == {"runs", "repositories", "records of calls"}
+        assert {one.what for one in freed} == {"runs", "repositories", "records of calls", "artefacts of checks"}
         assert not made.keeping.overdue
 
     play(checkout, scenario)
@@ -256,7 +262,9 @@ def test_cut_off_after_the_journal_the_next_one_ends_it(checkout: Checkout) -> N
         await made.add("new", days=1)
         await made.journal.forget([RunId("old")])
         assert made.there("old") == ALL
-        assert await made.clear() == {"references to drafts": 1, "records of calls": 1, "on the worker": 1}
+        assert await made.clear() == {
+            "references to drafts": 1, "records of calls": 1, "artefacts of checks": 1, "on the worker": 1
+        }  # fmt: skip
         assert (made.there("old"), made.there("new")) == (NONE, ALL)
 
     play(checkout, scenario)
@@ -273,7 +281,7 @@ def test_cut_off_after_the_references_the_next_one_ends_it(checkout: Checkout, m
             patch.setattr(clearing, "_repack", killed)
             with pytest.raises(KeyboardInterrupt):
                 await made.clear()
-        assert made.there("old") == {"reference": False, "draft": True, "record": True}
+        assert made.there("old") == {"reference": False, "draft": True, "record": True, "left": True}
         await made.clear()
         assert (made.there("old"), made.there("new")) == (NONE, ALL)
 
@@ -402,7 +410,7 @@ def test_a_run_that_finds_its_repository_gone_makes_it_anew(
         remove_all = clearing.remove_all
 
         def slowly(paths: list[Path], *args: Any, **more: Any) -> int:
-            if paths and ".jsonl" not in paths[0].name:
+            if paths and paths[0].name.startswith("git-"):
                 asyncio.run_coroutine_threadsafe(made.add("late", "running", days=0), loop).result(20)
             return remove_all(paths, *args, **more)
 

@@ -37,6 +37,9 @@ class Nobody:
     async def collect(self, kept: Kept) -> list[Freed]:
         return []
 
+    def abandon(self, run: str) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import random
 import socket
 import threading
 import time
@@ -18,7 +19,7 @@ from grpc import aio
 from router import gittunnel
 from router.dispatcher import Dispatcher
 from router.node import Node
-from router.paired import Links, PairedNode
+from router.paired import LOOK_S, Links, PairedNode
 from tandem import __version__, channel, identity, probe, wire
 from tandem.endpoints import Endpoint
 from tandem.errors import BadInput, NoSandbox, NotPaired, Unreachable
@@ -513,6 +514,29 @@ def test_paired_machines_that_cannot_be_read_for_a_while_stay_and_are_followed_a
     pair.pair()
 
 
+def test_each_return_of_a_worker_is_told_once(pair: Pair, tmp_path: Path) -> None:
+    """Whoever waits for one goes on then, and not when its pause is over."""
+    home = tmp_path / "home"
+    me = identity.load(home)
+    paired(home, pair.mini, str(pair.at))
+
+    async def scenario() -> None:
+        returns = list[float]()
+        async with linked(home) as (links, told):
+            links.on_return = lambda: returns.append(time.monotonic())
+            await until(lambda: len(returns) == 1)
+            assert Peers(pair.mini).remove(me.id)
+            await until(lambda: bool(told[-1][0].trouble))
+            assert links.told()[0]["away_since_s"]  # type: ignore[index,call-overload]
+            known_at(pair.mini, me, "home", "router")
+            await until(lambda: len(returns) == 2)
+            assert (told[-1][0].trouble, told[-1][0].away_since_s) == ("", None)
+            await asyncio.sleep(LOOK_S + 0.5)
+            assert len(returns) == 2
+
+    asyncio.run(scenario())
+
+
 def test_nobody_is_left_with_nodes_that_are_closed(pair: Pair) -> None:
     async def scenario() -> None:
         async with linked(pair.book) as (_, told):
@@ -593,3 +617,33 @@ def test_those_who_wait_for_one_look_at_a_machine_that_is_away_share_it(pair: Pa
                 assert all(isinstance(error, Unreachable) for error in found)
 
         asyncio.run(scenario())
+
+
+def test_git_has_a_connection_of_its_own_and_a_slow_network_is_not_taken_for_a_cut_one(
+    pair: Pair, tmp_path: Path
+) -> None:
+    """Beside a push that takes seven seconds, looks are answered at once, and neither connection breaks."""
+    repo = repository(tmp_path / "repo", {"a.txt": "1"})
+    (repo / "blob").write_bytes(random.Random(1).randbytes(3 << 20))
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "Add a large file")
+    commit = git(repo, "rev-parse", "HEAD")
+
+    async def scenario(cable: FaultProxy) -> None:
+        async with node_of(pair, known_at(tmp_path / "x", identity.load(pair.mini), "mini", "worker", at)) as node:
+            await node.look()
+            assert cable.counts["connections"] == 1
+            cable.slow(450e3)
+            pushing = asyncio.create_task(gittunnel.push(repo / ".git", commit, "slow", node.git_stub, node="worker"))
+            while not pushing.done():
+                node.doubt()
+                async with asyncio.timeout(1.5):
+                    await node.look()
+                await asyncio.sleep(0.2)
+            await pushing
+            assert cable.counts["connections"] == 2
+            assert cable.counts["slowed"] > 0
+
+    with FaultProxy(listen=("127.0.0.1", 0), target=tuple(pair.at)) as cable:
+        at = f"127.0.0.1:{cable.address[1]}"
+        asyncio.run(scenario(cable))

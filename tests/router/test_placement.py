@@ -236,6 +236,22 @@ def test_a_check_with_an_environment_goes_only_where_that_is() -> None:
         choose(check(only=frozenset({7})), [has, other])
 
 
+def test_where_no_tests_are_run_none_are_sent_and_nothing_is_prepared() -> None:
+    book = node("book", "small", sandbox="seatbelt", checks=Places(total=0))
+    mini = node("mini", sandbox="seatbelt")
+    prepare = Need(kind="prepare", run="r", repo_id="repo", commit="c")
+    for need in (check(), prepare):
+        choice = placed(need, book, mini)
+        assert (choice.name, choice.others) == ("mini", (("book", "runs no tests"),))
+    assert placed(call("small"), book, mini).name == "book"
+    mini.away = True
+    for need in (check(), prepare, check(only=frozenset({mini.key}))):
+        with pytest.raises(Unreachable, match=r"nobody here runs tests, and a worker .* may \(no answer from mini\)"):
+            choose(need, [book, mini])
+    with pytest.raises(Unavailable, match=r"no machine runs tests; raise worker\.checks"):
+        choose(check(), [book])
+
+
 def test_preparing_waits_for_no_place() -> None:
     busy = node("a", sandbox="seatbelt", checks=full(p1=1))
     assert placed(Need(kind="prepare", run="r"), busy).name == "a"

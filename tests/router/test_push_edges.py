@@ -82,7 +82,7 @@ def test_a_push_whose_router_was_killed_leaves_no_objects_behind(machine: Machin
     finally:
         router.send_signal(signal.SIGKILL)
         router.wait()
-    until(lambda: not list(objects.glob("tmp_objdir*")), 8)
+    until(lambda: not list(objects.glob("tmp_objdir*")), 30)
 
 
 def until(condition: Callable[[], bool], limit_s: float) -> None:

@@ -16,6 +16,7 @@ from tandem.config import LinkConfig
 from tandem.errors import BadInput, Unreachable
 from tandem.peers import Peers
 from tandem.v1 import worker_pb2 as pb
+from tests.support.clockshim import clock_shim
 from tests.support.faultproxy import FaultProxy
 from tests.support.machine import Machine, question
 from tests.support.pairs import free_port
@@ -190,3 +191,38 @@ async def _all(node: Node, size: int) -> int:
 
     with channel.translated("mini"):
         return sum([len(piece.data) async for piece in node.stub.Measure(pb.MeasureRequest(bytes=size), timeout=10)])
+
+
+@pytest.mark.needs("a C compiler")
+def test_how_far_a_worker_s_clock_is_off_is_seen_and_named_by_the_doctor(tmp_path: Path) -> None:
+    from cli.doctor import router as doctor
+
+    port = free_port()
+    pair_up(tmp_path / "book", tmp_path / "mini", f"127.0.0.1:{port}")
+
+    async def told(wanted: Callable[[float], bool]) -> Any:
+        links = Links(tmp_path / "book", lambda nodes: None)
+        running = asyncio.create_task(links.run())
+        try:
+            async with asyncio.timeout(30):
+                await until(lambda: links.told() and wanted(links.told()[0]["clock_apart_s"] or 0.0))
+            return links.told()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    with clock_shim(tmp_path) as clock:
+        settings = {"TANDEM_WORKER_LISTEN": f"127.0.0.1:{port}", "TANDEM_STATE": str(tmp_path / "mini"), **clock.env}
+        with Machine(tmp_path, [], **settings):
+            clock.set(-90.0)
+            late = asyncio.run(told(lambda apart: apart < -80))
+            clock.set(0.0)
+            right = asyncio.run(told(lambda apart: 0 < abs(apart) < 5))
+    (found,) = (one for one in doctor.nodes({"peers": late}) if one.name == "clocks")
+    assert (found.ok, found.cause, found.text) == (
+        False,
+        "clock-differs",
+        "paired worker mini is 90 s behind this machine",
+    )
+    (found,) = (one for one in doctor.nodes({"peers": right}) if one.name == "clocks")
+    assert found.ok

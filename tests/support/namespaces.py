@@ -20,57 +20,65 @@ _number = itertools.count()
 
 
 class Net:
-    """Namespaces by name, with the addresses 10.77.0.1, .2 and so on in the order of the names. Use with `with`."""
+    """Namespaces by name, with the addresses 10.77.0.1, .2 and so on in the order of the names. Use with `with`.
 
-    def __init__(self, *names: str) -> None:
+    Without `switched` nothing leads to them but the cables a test lays (`tests.support.cable`).
+    """
+
+    def __init__(self, *names: str, switched: bool = True) -> None:
         mark = f"t{os.getpid()}n{next(_number)}"
         self._switch = f"{mark}-switch"
+        self._switched = switched
         self._spaces = {name: f"{mark}-{name}" for name in names}
         self.address = {name: f"10.77.0.{number}" for number, name in enumerate(names, 1)}
 
     def __enter__(self) -> Net:
         try:
             for space in (self._switch, *self._spaces.values()):
-                _ip("netns", "add", space)
-                _ip("-n", space, "link", "set", "lo", "up")
-            _ip("-n", self._switch, "link", "add", "switch", "type", "bridge")
-            _ip("-n", self._switch, "link", "set", "switch", "up")
-            for number, (name, space) in enumerate(self._spaces.items()):
-                _ip(
-                    "-n",
-                    self._switch,
-                    "link",
-                    "add",
-                    f"p{number}",
-                    "type",
-                    "veth",
-                    "peer",
-                    "name",
-                    "eth0",
-                    "netns",
-                    space,
-                )
-                _ip("-n", self._switch, "link", "set", f"p{number}", "master", "switch", "up")
-                _ip("-n", space, "addr", "add", f"{self.address[name]}/24", "dev", "eth0")
-                _ip("-n", space, "link", "set", "eth0", "up")
+                ip("netns", "add", space)
+                ip("-n", space, "link", "set", "lo", "up")
+            if self._switched:
+                self._plug_in()
         except BaseException:
             self.__exit__()
             raise
         return self
 
+    def _plug_in(self) -> None:
+        ip("-n", self._switch, "link", "add", "switch", "type", "bridge")
+        ip("-n", self._switch, "link", "set", "switch", "up")
+        for number, (name, space) in enumerate(self._spaces.items()):
+            port = f"p{number}"
+            ip("-n", self._switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", space)
+            ip("-n", self._switch, "link", "set", port, "master", "switch", "up")
+            self._set_up(space, "eth0", self.address[name])
+
+    def _set_up(self, space: str, device: str, address: str) -> None:
+        ip("-n", space, "addr", "add", f"{address}/24", "dev", device)
+        ip("-n", space, "link", "set", device, "up")
+
+    def take(self, name: str, device: str, address: str) -> None:
+        """Give a machine a device that was made in the switch's namespace."""
+        ip("-n", self._switch, "link", "set", device, "netns", self._spaces[name])
+        self._set_up(self._spaces[name], device, address)
+
     def __exit__(self, *raised: object) -> None:
         for space in (self._switch, *self._spaces.values()):
             subprocess.run(["ip", "netns", "del", space], capture_output=True, check=False)
 
+    def inside(self, name: str | None, *argv: str) -> list[str]:
+        """Return how a program is run on a machine, or for None where the switch is."""
+        return ["ip", "netns", "exec", self._switch if name is None else self._spaces[name], *argv]
+
     def readdress(self, name: str, address: str) -> None:
         """Give a machine another address in the place of its own, as a new lease does."""
-        _ip("-n", self._spaces[name], "addr", "del", f"{self.address[name]}/24", "dev", "eth0")
-        _ip("-n", self._spaces[name], "addr", "add", f"{address}/24", "dev", "eth0")
+        ip("-n", self._spaces[name], "addr", "del", f"{self.address[name]}/24", "dev", "eth0")
+        ip("-n", self._spaces[name], "addr", "add", f"{address}/24", "dev", "eth0")
         self.address[name] = address
 
     def argv(self, name: str, *program: str) -> list[str]:
         """Return how a Python program is run on a machine."""
-        return ["ip", "netns", "exec", self._spaces[name], sys.executable, *program]
+        return self.inside(name, sys.executable, *program)
 
     def spawn(self, name: str, *program: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
         """Start a Python program on a machine; the caller ends it."""
@@ -90,7 +98,8 @@ class Net:
         return json.loads(done.stdout)
 
 
-def _ip(*arguments: str) -> None:
+def ip(*arguments: str) -> None:
+    """Run `ip`; what it says where it fails is the test's failure."""
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
 
@@ -211,9 +220,37 @@ def capture(file: str) -> None:
             out.flush()
 
 
+def replay(host: str, port: str, frames: str) -> list[str]:
+    """Say to a port what was said to it in captured frames; returns that, and what is answered."""
+    said = _said_to(host, int(port), Path(frames).read_bytes())
+    with socket.create_connection((host, int(port)), 5) as wire:
+        wire.settimeout(3)
+        heard = b""
+        try:
+            wire.sendall(said)
+            while more := wire.recv(4096):
+                heard += more
+        except (ConnectionError, TimeoutError):
+            pass
+    return [said.decode("latin-1"), heard.decode("latin-1")]
+
+
+def _said_to(host: str, port: int, frames: bytes) -> bytes:
+    """Return the bytes of TCP to a port in frames that lie one behind the other, by their place in the stream."""
+    pieces: dict[int, bytes] = {}
+    ours = socket.inet_aton(host)
+    at = -1
+    while (at := frames.find(b"\x08\x00\x45", at + 1)) >= 0:  # IPv4, without options
+        packet = frames[at + 2 :]
+        size, head = int.from_bytes(packet[2:4], "big"), 20 + (packet[32] >> 4) * 4
+        if packet[9] == 6 and packet[16:20] == ours and int.from_bytes(packet[22:24], "big") == port and size > head:
+            pieces[int.from_bytes(packet[24:28], "big")] = packet[head:size]
+    return b"".join(piece for _, piece in sorted(pieces.items()))
+
+
 def main(arguments: Sequence[str]) -> None:
     """Play a part, and print what it found."""
-    parts = {part.__name__: part for part in (scan, plain, look, lure, call, listen, capture)}
+    parts = {part.__name__: part for part in (scan, plain, look, lure, call, listen, capture, replay)}
     found: Any = parts[arguments[0]](*arguments[1:])
     print(json.dumps(found), flush=True)
 

@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,11 @@ def namespaces() -> str:
     return root() or tool("ip", "iproute2")
 
 
+def taps() -> str:
+    """Return what is missing for TAP devices, the ends of a cable that a process of ours is."""
+    return root() or ("" if Path("/dev/net/tun").exists() else "/dev/net/tun is missing; `modprobe tun` makes it")
+
+
 def tool(name: str, package: str) -> str:
     """Return what is missing for a tool."""
     return "" if shutil.which(name) else f"{name} is missing; install {package}"
@@ -65,6 +71,7 @@ def library(name: str, remedy: str) -> str:
 _KNOWN: Mapping[str, Callable[[], str]] = {
     "root": root,
     "network namespaces": namespaces,
+    "TAP devices": taps,
     "strace": lambda: tool("strace", "strace"),
     "lsof": lambda: tool("lsof", "lsof"),
     "systemd-analyze": lambda: tool("systemd-analyze", "systemd"),

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,13 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Stack:
-    """One state folder and, while started, the router over it. Processes never outlive `stop`."""
+    """One state folder and, while started, the router over it. Processes never outlive `stop`.
 
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+    `inside` is put before each program's command: `ip netns exec …` has it run on a machine of its own.
+    """
+
+    def __init__(self, folder: Path, env: Mapping[str, str], inside: Sequence[str] = ()) -> None:
+        self.inside = tuple(inside)
         self.state = folder / "state"
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
@@ -59,7 +63,7 @@ class Stack:
     def start(self, **env: str) -> None:
         """Start the router and wait until it is ready."""
         self.router = subprocess.Popen(
-            [*self.command(), "router"],
+            [*self.inside, *self.command(), "router"],
             env={**self.env, **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -145,7 +149,7 @@ class Stack:
     def cli(self, *args: str, timeout: float = 120, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run the `tandem` command without a terminal."""
         return subprocess.run(
-            [sys.executable, "-c", "from tandem.entry import cli; cli()", *args],
+            [*self.inside, sys.executable, "-c", "from tandem.entry import cli; cli()", *args],
             env=self.env,
             cwd=cwd or ROOT,
             capture_output=True,

@@ -59,6 +59,7 @@ def test_loopback_is_inside_and_a_person_has_the_last_word() -> None:
     assert socket.if_nametoindex(name) > 0
     assert media.towards("127.0.0.1", {}) == media.towards("localhost", {}) == "inside"
     assert media.towards("127.0.0.1", {name: "wifi"}) == "wifi"
+    assert media.towards("a..b", {}) == "unknown"
     assert media.towards("no-such-machine.invalid", {}) == media.at("203.0.113.9", {}) == "unknown"
 
 

@@ -108,6 +108,16 @@ CHECK = st.builds(
     limits=st.builds(types.Limits, wall_s=SECONDS, memory_bytes=INT64, processes=INT32, output_bytes=INT64),
     priority=INT32,
     unsandboxed=st.booleans(),
+    artefacts=many(st.sampled_from(("coverage.xml", "*.log", "htmlcov/**"))),
+)
+PIECE = st.builds(
+    types.ArtefactPiece,
+    spool=TEXT,
+    name=TEXT,
+    size_bytes=INT64,
+    data=st.binary(max_size=9),
+    last=st.booleans(),
+    left_out=TEXT,
 )
 REPORT = st.builds(
     types.CheckReport,
@@ -183,9 +193,25 @@ def test_an_environment_arrives_as_it_left(environment: types.Environment) -> No
     assert wire.environment_in(sent(wire.environment_out(environment))) == environment
 
 
-@given(CHECK)
-def test_a_check_arrives_as_it_left(request: types.CheckRequest) -> None:
-    assert wire.check_in(sent(wire.check_out(request))) == request
+@given(CHECK, TEXT, st.integers(0, 2**31 - 1))
+def test_a_check_arrives_as_it_left(request: types.CheckRequest, spool: str, messages: int) -> None:
+    message = sent(wire.check_out(request, spool=spool, spool_messages=messages))
+    assert wire.check_in(message) == request
+    assert (message.spool, message.spool_messages) == (spool, messages)
+
+
+@given(PIECE, st.integers(0, 2**31 - 1))
+def test_a_piece_of_a_file_arrives_as_it_left(piece: types.ArtefactPiece, attempt: int) -> None:
+    message = sent(wire.artefact_out(piece, attempt))
+    assert message.HasField("artefact")
+    assert (wire.artefact_in(message.artefact), message.attempt) == (piece, attempt)
+
+
+@pytest.mark.parametrize("pattern", ["../x", "/etc/passwd", "a//b", "", "x/", "a\nb", "n" * 300])
+def test_a_pattern_that_leads_out_of_the_folder_is_bad_input(pattern: str) -> None:
+    message = pb.CheckRequest(header=pb.CallHeader(request_id="c", deadline_s=1), adapter="plain", artefacts=[pattern])
+    with pytest.raises(errors.BadInput, match="is no pattern of artefacts"):
+        wire.check_in(message)
 
 
 @given(REPORT)

@@ -89,6 +89,41 @@ def test_cancel_stops_the_work_at_once_and_says_so() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("how", ["cancelled", "nobody listened"])
+def test_work_that_takes_a_while_to_end_is_not_joined_once_it_was_stopped(how: str) -> None:
+    async def scenario() -> None:
+        registry, begun, ended, may_end = Generations[int](detached_s=0.05), list[int](), list[int](), asyncio.Event()
+
+        async def slow_to_end() -> AsyncIterator[int]:
+            begun.append(1)
+            number = len(begun)
+            yield number
+            try:
+                await asyncio.sleep(0 if number > 1 else 60)
+            finally:
+                if number == 1:
+                    await may_end.wait()  # the processes of a sandbox, say
+                    ended.append(number)
+
+        listening = registry.follow("q", 1, 90, slow_to_end)
+        assert await anext(listening) == 1
+        if how == "cancelled":
+            assert registry.cancel("q")
+        else:
+            await listening.aclose()
+            await asyncio.sleep(0.3)
+        assert [item async for item in registry.follow("q", 1, 90, slow_to_end)] == [2]
+        may_end.set()
+        await asyncio.sleep(0.05)
+        assert ended == [1], "nobody disturbed it"
+        if how == "cancelled":
+            with pytest.raises(Cancelled):
+                await anext(listening)
+        await registry.close()
+
+    asyncio.run(scenario())
+
+
 def test_the_deadline_stops_the_work_behind_it() -> None:
     async def scenario() -> None:
         registry, source = Generations[int](), Source(items=1000, pause_s=0.01)

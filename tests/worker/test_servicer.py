@@ -10,6 +10,7 @@ from tandem import channel, errors, wire
 from tandem.types import Load
 from tandem.v1 import worker_pb2 as pb
 from tests.support.machine import LONG, Machine, question
+from worker.servicer import PROGRESS_MAX, _telling
 
 REPLIES = [{"persona": "coder", "text": LONG}, {"persona": "stuck", "fault": "hang"}]
 
@@ -200,3 +201,51 @@ def test_a_health_probe_is_answered(machine: Machine) -> None:
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
     asyncio.run(run())
+
+
+def test_a_worker_that_runs_no_tests_says_so_instead_of_letting_anybody_wait(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async def scenario(stub: Any) -> None:
+        described = await stub.Describe(pb.DescribeRequest(protocol=wire.PROTOCOL), timeout=10)
+        assert wire.node_in(described).checks == Load(places=0)
+        header = pb.CallHeader(request_id="r", run_id="r", attempt=1, deadline_s=10.0)
+        for call in (
+            stub.Check(pb.CheckRequest(header=header, repo_id="r", commit="ab" * 20), timeout=10),
+            stub.Prepare(pb.PrepareRequest(header=header, repo_id="r", commit="ab" * 20), timeout=10),
+        ):
+            error = await refusal(call)
+            assert isinstance(error, errors.Unavailable), error
+            assert "runs no tests (worker.checks = 0)" in error.message
+
+    with Machine(tmp_path_factory.mktemp("none"), REPLIES, TANDEM_WORKER_CHECKS="0") as without:
+        play(without, scenario)
+
+
+def test_progress_is_told_as_it_comes_the_result_last_and_nothing_is_left_behind() -> None:
+    async def scenario() -> None:
+        may_end = asyncio.Event()
+
+        async def work(tell: Callable[[str, str], None]) -> str:
+            tell("tests", "begin")
+            await may_end.wait()
+            for number in range(PROGRESS_MAX + 5):
+                tell("tests", str(number))
+            return "report"
+
+        telling = _telling(work, lambda stage, message: f"{stage} {message}")
+        assert await anext(telling) == "tests begin"
+        may_end.set()
+        rest = [one async for one in telling]
+        assert (rest[0], rest[-1], len(rest)) == ("tests 0", "report", PROGRESS_MAX + 1)
+
+        may_end.clear()
+        telling = _telling(work, lambda stage, message: f"{stage} {message}")
+        await anext(telling)
+        listening = asyncio.ensure_future(anext(telling))
+        await asyncio.sleep(0.01)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "the work was stopped, and nobody waits for more of it"
+
+    asyncio.run(scenario())

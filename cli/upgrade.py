@@ -1,0 +1,110 @@
+"""Bring Tandem's own checkout forward: fetch, move, set up, start services anew; back to where it was if that fails.
+
+The order over several machines is workers first: a router of the older version waits for a worker of the newer one, and
+runs go on when both have arrived.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tandem.entry import APP_ROOT
+from tandem.errors import BadInput, Conflict, Unavailable
+
+GIT_S, SETUP_S = 300.0, 1800.0
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """From which commit to which, and the subjects of what lies between, newest first."""
+
+    old: str
+    new: str
+    subjects: tuple[str, ...]
+
+
+def planned(to: str, root: Path = APP_ROOT) -> Step:
+    """Fetch, and return what an upgrade to `to` would be; "" is what the checkout's branch follows.
+
+    Raises:
+        Unavailable: Tandem was not installed from a checkout, or its remote cannot be asked.
+        Conflict: The checkout has changes of its own, or what it would move to is not ahead of it.
+        BadInput: There is no such commit.
+    """
+    if not (root / ".git").exists() or not (root / "Makefile").exists():
+        raise Unavailable(f"Tandem runs from {root}, which is no checkout; upgrade it the way it was installed")
+    if changed := _git(root, "diff", "--name-only", "HEAD"):
+        names = ", ".join(changed.splitlines()[:3])
+        raise Conflict(f"{root} has changes of its own ({names}); commit or stash them, then upgrade")
+    _git(root, "fetch", "--quiet", "--tags", failed="the checkout's remote cannot be asked")
+    wanted = to or "@{upstream}"
+    new = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}", check=False)
+    if not new:
+        where = f"no commit {to!r} is" if to else "no upstream branch is"
+        raise BadInput(f"{where} known in {root}, after a fetch; name one with --to")
+    old = _git(root, "rev-parse", "HEAD")
+    if _git(root, "merge-base", old, new, check=False) != old:
+        raise Conflict(f"{new[:12]} is not ahead of {old[:12]}, which runs here; an upgrade goes forward only")
+    subjects = _git(root, "log", "--format=%h %s", f"--max-count={_SHOWN}", f"{old}..{new}").splitlines()
+    return Step(old=old, new=new, subjects=tuple(subjects))
+
+
+def carry_out(step: Step, tell: Callable[[str], None], root: Path = APP_ROOT) -> None:
+    """Move the checkout and set it up.
+
+    Raises:
+        Unavailable: Setting up failed; the checkout is where it was.
+    """
+    tell(f"moving from {step.old[:12]} to {step.new[:12]}")
+    _git(root, "merge", "--quiet", "--ff-only", step.new, failed="the checkout could not be moved")
+    tell("setting up")
+    if said := _setup(root):
+        _git(root, "reset", "--quiet", "--keep", step.old, failed="and the checkout could not be moved back")
+        back = _setup(root)
+        still = f"; and so did that of {step.old[:12]}: {back}" if back else f"; {step.old[:12]} is back"
+        raise Unavailable(f"setting up {step.new[:12]} failed: {said}{still}")
+
+
+def restart(tell: Callable[[str], None], root: Path = APP_ROOT) -> list[str]:
+    """Start anew what runs of the old version here, and return what that was; a new process, because this one is old."""
+    argv = [sys.executable, "-m", "tandem", "cli", "upgrade", "--restart"]
+    done = subprocess.run(
+        argv, cwd=root, env=dict(os.environ), capture_output=True, text=True, timeout=GIT_S, check=False
+    )
+    lines = done.stdout.splitlines()
+    for line in lines:
+        tell(line)
+    if done.returncode:
+        raise Unavailable(f"what runs here was not started anew: {(done.stderr.strip() or 'it said nothing')[-500:]}")
+    return lines
+
+
+def _setup(root: Path) -> str:
+    """Have the checkout's own Makefile set it up; returns "" or its last words."""
+    try:
+        done = subprocess.run(["make", "setup"], cwd=root, capture_output=True, text=True, timeout=SETUP_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return "" if done.returncode == 0 else ("; ".join(said[-3:]) or f"status {done.returncode}")
+
+
+def _git(root: Path, *arguments: str, check: bool = True, failed: str = "git failed") -> str:
+    """Run the person's own git, with their settings: it is their checkout and their remote."""
+    argv = ["git", "-c", "core.hooksPath=/dev/null", "-C", str(root), *arguments]
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=GIT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{failed}: {error}") from error
+    if done.returncode and check:
+        raise Unavailable(
+            f"{failed}: {done.stderr.strip()[-500:] or f'git {arguments[0]} ended with {done.returncode}'}"
+        )
+    return done.stdout.strip() if done.returncode == 0 else ""

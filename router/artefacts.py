@@ -1,0 +1,181 @@
+"""What checks left (coverage, logs), kept for people to look at: never a truth, and nothing is decided from it.
+
+Of each run the newest check of a kind has its place: the last draft's, and that of the head, which decides. One file
+each, a ZIP, owner-only, whole or not there at all. What a worker sends is bounded here as it is there. Neither journal nor
+proof knows of it; where it cannot be kept, that is said, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import zipfile
+from pathlib import Path
+from typing import Any, cast
+
+from tandem import artefacts, disk
+from tandem.errors import NotFound, TandemError
+from tandem.faults import failpoint
+from tandem.paths import private_dir
+from tandem.spool import Spool
+from tandem.types import ArtefactPiece, CheckRequest, Json, RunId
+
+log = logging.getLogger(__name__)
+KINDS = ("draft", "head")
+_WHY_CHARS = 200
+_CANNOT_BE_READ = (OSError, zipfile.BadZipFile, ValueError, KeyError, NotImplementedError)
+
+
+class Taking:
+    """What one check left, on its way here: pieces come in, and again where a connection broke, and `keep` ends it.
+
+    Blocking. Nothing here raises: a full disk must not end a run for want of a log.
+    """
+
+    def __init__(self, state: Path, request: CheckRequest) -> None:
+        self._state = state
+        self._request = request
+        self._step, self._kind = _about(request)
+        self._spool: Spool | None = None
+        self._name: str | None = None  # of the file that is being taken
+        self._why = ""  # why it is not
+        self.spool = ""
+        self.messages = 0
+        """Which of the worker's spools this holds, and how many messages of it: where a broken stream goes on."""
+        self.trouble = ""
+        """Why nothing of it can be kept, "" where it can."""
+
+    def take(self, piece: ArtefactPiece) -> None:
+        """Take a piece in. One of another spool begins anew: the check was run again."""
+        if piece.spool != self.spool:
+            self._spool, self._name, self.spool, self.messages = None, None, piece.spool, 0
+        self.messages += 1
+        if not self.trouble:
+            try:
+                self._put(piece, self._spooled())
+            except (OSError, TandemError) as error:
+                self._fail(error)
+
+    def keep(self, node: str) -> None:
+        """Have what came be what there is of this kind of check, in the place of what there was."""
+        if not self.trouble:
+            try:
+                self._store(node)
+            except (OSError, TandemError) as error:
+                self._fail(error)
+
+    def _spooled(self) -> Spool:
+        if self._spool is None:
+            self._spool = Spool(private_dir(self._state / "tmp"))
+        return self._spool
+
+    def _fail(self, error: OSError | TandemError) -> None:
+        found = (
+            disk.trouble(error, "what the tests left was not kept", self._state)
+            if isinstance(error, OSError)
+            else error
+        )
+        self.trouble = str(found or error)
+        log.warning("artefacts were not kept", extra={"run_id": self._request.run_id, "why": self.trouble})
+
+    def _put(self, piece: ArtefactPiece, spool: Spool) -> None:
+        name = artefacts.safe(piece.name)
+        if piece.left_out:
+            why = "".join(c if c.isprintable() else "_" for c in piece.left_out[:_WHY_CHARS])
+            spool.leave_out(name or "(a name that cannot be used)", max(piece.size_bytes, 0), why)
+            return
+        if self._name is None:
+            self._name, self._why = name, spool.refuses(name, piece.size_bytes)
+        if not self._why and (name != self._name or spool.pending_bytes + len(piece.data) > piece.size_bytes):
+            self._why = "it is not what the worker said it is"
+        if not self._why:
+            spool.add(piece.data)
+        if piece.last:
+            self._end(piece, spool)
+
+    def _end(self, piece: ArtefactPiece, spool: Spool) -> None:
+        """End the file that was being taken."""
+        if not self._why and spool.pending_bytes != piece.size_bytes:
+            self._why = "not all of it came"
+        if self._why:
+            spool.drop()
+            spool.leave_out(self._name or "(a name that cannot be used)", max(piece.size_bytes, 0), self._why)
+        else:
+            spool.keep(str(self._name))
+        self._name = None
+
+    def _store(self, node: str) -> None:
+        folder = _folder(self._state, self._request.run_id)
+        place = folder / f"{self._kind}.zip"
+        if self._spool is None:  # it left nothing, and what an earlier one left is not its own
+            place.unlink(missing_ok=True)
+            return
+        private_dir(self._state / "artefacts")
+        needed = disk.NEEDED_BYTES + self._spool.size_bytes
+        disk.must_have_room("what the tests left was not kept", private_dir(folder), needed)
+        told = {"step": self._step, "node": node, "at_s": time.time(), "left_out": _left_out(self._spool)}
+        part = folder / f".{self._kind}.part"
+        _write(part, self._spool, json.dumps(told, ensure_ascii=False).encode())
+        part.replace(place)
+        failpoint("artefacts.kept")
+
+
+def _about(request: CheckRequest) -> tuple[str, str]:
+    """Return the step that asked for a check, and which kind of check it is."""
+    _, step, what, *_ = [*request.request_id.split("/"), "", ""]
+    kind = what.split(".")[0]
+    return step, kind if kind in KINDS else KINDS[-1]
+
+
+def _left_out(spool: Spool) -> list[Json]:
+    return [{"name": one.name, "bytes": one.size_bytes, "why": one.why} for one in spool.left_out]
+
+
+def _write(place: Path, spool: Spool, comment: bytes) -> None:
+    number = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(number, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+        made.comment = comment
+        for held in spool.held:
+            member = zipfile.ZipInfo(held.name)
+            member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o100600 << 16
+            with made.open(member, "w") as out:
+                for data in spool.read(held):
+                    out.write(data)
+
+
+def told(state: Path, run_id: RunId) -> list[Json]:
+    """Return what is kept of a run's checks: kind, step and node of each, its files, and what was left out. Blocking."""
+    return [found for kind in KINDS if (found := _told(_folder(state, run_id) / f"{kind}.zip", kind)) is not None]
+
+
+def _told(place: Path, kind: str) -> Json:
+    try:
+        with zipfile.ZipFile(place) as found:
+            about = cast("dict[str, Any]", json.loads(found.comment))
+            files: list[Json] = [{"name": one.filename, "bytes": one.file_size} for one in found.infolist()]
+            parts = {key: about[key] for key in ("step", "node", "at_s", "left_out")}
+    except FileNotFoundError:
+        return None
+    except _CANNOT_BE_READ as error:  # a power cut, or another's hand
+        return {"check": kind, "files": [], "left_out": [], "trouble": f"{place} cannot be read: {error}"}
+    return {"check": kind, **parts, "files": files, "trouble": ""}
+
+
+def packed(state: Path, run_id: RunId, kind: str) -> bytes:
+    """Return what a kind of check left, as a ZIP. Blocking.
+
+    Raises:
+        NotFound: There is none.
+    """
+    try:
+        if kind in KINDS:
+            return (_folder(state, run_id) / f"{kind}.zip").read_bytes()
+    except FileNotFoundError:
+        pass
+    raise NotFound(f"run {run_id} has nothing that a {kind!r} check left; `tandem show {run_id}` says what there is")
+
+
+def _folder(state: Path, run_id: RunId) -> Path:
+    return state / "artefacts" / run_id
