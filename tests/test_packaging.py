@@ -23,6 +23,7 @@ from tests.support.needs import require
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("agents", "bench", "cli", "graphs", "personas", "router", "worker")
 DATA = {".md", ".yaml", ".yml", ".toml", ".json", ".js", ".mjs", ".cjs", ".txt", ".sb", ".cfg"}
+HOOK = "tandem/hooks/update"
 EXAMPLE = ROOT / "deploy" / "tandem.example.toml"
 
 
@@ -65,6 +66,10 @@ def test_a_wheel_has_every_file_the_programs_need(wheel: zipfile.ZipFile) -> Non
         str(p) for p in wanted if (str(p) if p.parts[0] == "tandem" else f"tandem/_app/{p.as_posix()}") not in inside
     }
     assert missing == set()
+
+
+def test_a_wheel_has_the_hook_of_shared_repositories_ready_to_run(wheel: zipfile.ZipFile) -> None:
+    assert (wheel.getinfo(HOOK).external_attr >> 16) & 0o111 == 0o111
 
 
 def test_an_installed_wheel_starts_its_programs(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
@@ -157,7 +162,8 @@ def test_no_file_of_the_frame_names_a_package_registry() -> None:
 
 
 def test_the_scripts_are_plain_sh() -> None:
-    for script in (ROOT / ".ci" / "run", ROOT / "deploy" / "setup.sh", ROOT / "deploy" / "constraints.sh"):
+    deploy = ROOT / "deploy"
+    for script in (ROOT / ".ci" / "run", deploy / "setup.sh", deploy / "constraints.sh", ROOT / HOOK):
         assert script.read_text("utf-8").startswith("#!/bin/sh\n")
         assert script.stat().st_mode & 0o111, script
         subprocess.run(["sh", "-n", str(script)], check=True, timeout=10)
