@@ -7,6 +7,7 @@ its own pack protocol through it. Whatever is said to a person goes to standard 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -22,6 +23,7 @@ _LINE_BYTES_MAX = 4096
 
 def main(arguments: Sequence[str]) -> int:
     """Serve one git command; returns the exit status."""
+    logging.getLogger().addHandler(logging.NullHandler())  # what goes wrong is said once, below
     try:
         if len(arguments) != 2:
             raise BadInput("git-remote-tandem is started by git, for an address such as tandem::mini/project")

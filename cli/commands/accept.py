@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import time
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def accept(only: tuple[str, ...], out: Path, minutes: float, as_json: bool) -> i
     """
     if not out.is_dir():
         raise BadInput(f"{out} is no folder; name one that is there with --out")
+    logging.getLogger().addHandler(logging.NullHandler())  # the report has what goes wrong
     ensure_router()  # with its worker, which has the models
     with progress(len(AREAS), "areas") as tell:
         module = importlib.import_module("bench.accept.run")
