@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import signal
+import sys
 import time
 from collections.abc import Callable, Generator
 from typing import Any
@@ -48,6 +50,8 @@ def upgrade_all(to: str, only_here: bool, dry_run: bool, restarting: bool, from_
     elif dry_run:
         _foretell(to, only_here)
     else:
+        for end in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(end, lambda number, frame: sys.exit(128 + number))  # so that set-up does not live on alone
         with _noted(to) if from_remote else contextlib.nullcontext(), upgrades.alone(state_dir()):
             _upgrade(to, only_here, from_remote)
 
@@ -103,9 +107,11 @@ def _noted(commit: str) -> Generator[None]:
     """Have the router that asked for an upgrade know how it ends."""
     try:
         yield
+    except TandemError as error:
+        _note(commit, "failed", error.message)
+        raise
     except BaseException as error:
-        words = error.message if isinstance(error, TandemError) else f"an unforeseen {type(error).__name__}"
-        _note(commit, "failed", words)
+        _note(commit, "failed", f"it was ended by {type(error).__name__}; the next `tandem upgrade` takes it up again")
         raise
     _note(commit, "done", "")
 

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from cli import upgrade
 from tandem import build, upgrades
-from tandem.paths import private_dir
+from tandem.errors import Unavailable
+from tandem.paths import private_dir, socket_path
 from tandem.wire import PROTOCOL
 from tests.support.pairs import free_port, paired
 from tests.support.stack import PERSON, ROOT
@@ -295,6 +297,71 @@ def test_one_upgrade_at_a_time(remote: Remote, machine: Installed) -> None:
     (machine.checkout / ".go-on").touch()
     _, err = first.communicate(timeout=DEADLINE_S)
     assert (first.returncode, machine.head, machine.setups) == (0, second, 1), err
+
+
+def test_a_router_is_told_that_an_upgrade_is_under_way_on_the_worker(
+    tmp_path: Path, remote: Remote, machine: Installed
+) -> None:
+    with two(tmp_path, machine, remote) as mini:
+        second = remote.commit("second", SLOW)
+        own = mini.begin("upgrade", "--here")
+        until(lambda: (mini.checkout / ".begun").exists(), "set-up does not begin")
+        refused = machine.cli("upgrade")
+        assert refused.returncode == 5, refused.stdout + refused.stderr
+        assert f"an upgrade is under way (process {own.pid})" in refused.stderr
+        (mini.checkout / ".go-on").touch()
+        _, err = own.communicate(timeout=DEADLINE_S)
+        assert (own.returncode, mini.head, mini.setups, machine.head) == (0, second, 1, remote.first), err
+
+
+def test_a_worker_that_runs_as_a_service_alone_is_started_anew(
+    tmp_path: Path, remote: Remote, machine: Installed
+) -> None:
+    told, programs = tmp_path / "told", tmp_path / "bin"
+    programs.mkdir()
+    for name in ("launchctl", "systemctl"):
+        (programs / name).write_text(f'#!/bin/sh\necho "$*" >> "{told}"\n')
+        (programs / name).chmod(0o755)
+    machine.env["PATH"] = f"{programs}:{machine.env['PATH']}"
+    assert (done := machine.cli("install", "worker")).returncode == 0, done.stderr
+    socket = socket_path(machine.state, "worker")
+    argv = [sys.executable, "-m", "tandem", "worker", "--service", "--socket", str(socket)]
+    with (tmp_path / "out").open("wb") as out:
+        worker = subprocess.Popen(argv, env=machine.env, cwd=machine.checkout, stdout=out, stderr=out)
+    try:
+        until(socket.exists, "the worker does not start")
+        told.unlink()
+        assert machine.cli("upgrade").returncode == 0
+        assert not told.exists()
+        second = remote.commit("second", GOOD)
+        remote("pull", "-q", where=machine.checkout)
+        done = machine.cli("upgrade")
+        assert (done.returncode, machine.head) == (0, second), done.stderr
+        assert "the worker is started anew" in done.stdout
+        assert "worker" in told.read_text()
+    finally:
+        worker.terminate()
+        worker.wait(DEADLINE_S)
+
+
+def test_a_set_up_that_takes_too_long_is_ended_as_a_whole(
+    remote: Remote, machine: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = remote.commit("second", "setup:\n\t@sleep 1000 & echo $$! > .child; wait\n")
+    remote("fetch", "-q", where=machine.checkout)
+    monkeypatch.setattr(upgrade, "SETUP_S", 3.0)
+    step = upgrade.Step(old=remote.first, new=second, subjects=())
+    with pytest.raises(Unavailable, match="timed out after 3"):
+        upgrade.carry_out(step, private_dir(machine.state), lambda words: None, machine.checkout)
+    child = int((machine.checkout / ".child").read_text())
+    until(lambda: not _lives(child), "what make started lives on")
+    assert (machine.head, machine.setups) == (remote.first, 1)
+
+
+def _lives(process: int) -> bool:
+    """Return whether a process runs; one that nobody has waited for yet does not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, timeout=30).stdout
+    return bool(state.strip()) and not state.startswith("Z")
 
 
 def test_a_build_is_read_however_git_keeps_it(tmp_path: Path, remote: Remote) -> None:
