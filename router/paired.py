@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,10 @@ SURVEY_S = 30.0  # between two looks at all addresses
 CARRY_S = 600.0  # after so long it is measured again what an address carries
 CARRY_WAIT_S = 6.0
 FOLLOW_S = 0.5  # between two looks at who is paired
+WHY_MAX = 4  # addresses that are looked at more closely for the reason why none answers
 _DRAIN_S = 3600.0  # for calls on a connection that was left for another; a dead one ends by its own pings
 _LEFT_MAX = 4  # such connections; a call on an older one is picked up elsewhere
+_ASKING = ThreadPoolExecutor(8, "link")  # waits for silent addresses, and must keep nobody else waiting
 
 
 class PairedNode(Node):
@@ -114,11 +117,13 @@ class PairedNode(Node):
                     log.warning("paired worker away", extra={"node": self.name, "why": error.message})
                 self.trouble, self._away = error.message, error
                 self._failed_s = time.monotonic()
+                self.emptied()  # it may forget what was pushed there: whoever is unpaired is forgotten
                 self.away_since_s = self.away_since_s or time.time()
                 raise
             if self.trouble:
                 log.info("paired worker reached", extra={"node": self.name, "address": self.address})
             self.trouble, self._away, self.away_since_s = "", None, None
+            self.hints = ()  # the one that was right is in use
             return info
 
     @property
@@ -131,6 +136,8 @@ class PairedNode(Node):
         if self.address and await self._is_allowed(self.address):
             with contextlib.suppress(Unreachable):
                 return await self._ask(LOOK_S, patient=False)
+        elif self.address:
+            await self._close_connections()
         others = [address for address in self.addresses if address != self.address]
         looks = await asyncio.gather(*(self._looked(address) for address in others))
         self.routes = {route.address: route for route in looks}
@@ -151,6 +158,8 @@ class PairedNode(Node):
         looks = await asyncio.gather(*(self._looked(address, carry=True) for address in self._surveyed))
         async with self._looking:
             self.routes = {route.address: route for route in looks}
+            if any(route.trouble for route in looks if route.address == self.address):
+                return  # one that missed a measurement may only be busy; whether it is lost, the next look finds out
             choice = routes.choose(looks, self.address, wifi=self._link.wifi)
             self.why = choice.why
             if choice.address and choice.address != self.address:
@@ -165,8 +174,10 @@ class PairedNode(Node):
         medium = await self._medium(address)
         now_s = time.monotonic()
         known = self.routes.get(address)
-        route = Route(address=address, medium=medium, seen_s=now_s)
-        if not routes.is_allowed(medium, wifi=self._link.wifi):
+        route = Route(address=address, medium=medium or "unknown", seen_s=now_s)
+        if medium is None and not self._link.wifi:
+            return replace(route, trouble="over what network it is reached cannot be found out")
+        if not routes.is_allowed(route.medium, wifi=self._link.wifi):
             return route  # nothing at all is sent over it
         is_used = address == self.address  # now; it may be moved away from meanwhile
         over = self.channel if is_used else self._connect(address)
@@ -186,17 +197,31 @@ class PairedNode(Node):
             if not is_used:
                 await over.close()
 
-    async def _medium(self, address: str) -> Medium:
+    async def _medium(self, address: str) -> Medium | None:
+        """Return over what an address is reached; what it was where that cannot be found out, and None at first."""
         at = endpoints.parse(address, endpoints.WORKER_PORT)
-        near: Medium = "unknown"
-        with contextlib.suppress(TimeoutError):  # of a resolver
+        near: Medium | None = None
+        with contextlib.suppress(TimeoutError):  # of a resolver, or of a system that is busy
             async with asyncio.timeout(LOOK_S):
-                near = await asyncio.to_thread(media.towards, at.host, self._link.media)
+                loop = asyncio.get_running_loop()
+                near = await loop.run_in_executor(_ASKING, media.towards, at.host, self._link.media)
+        if near is None:
+            known = self.routes.get(address)
+            return known.medium if known else None
         ends: dict[str, Medium] = {place.address: place.medium for place in self._info.places} if self._info else {}
         return routes.combined(near, ends.get(str(at)))
 
     async def _is_allowed(self, address: str) -> bool:
-        return self._link.wifi or routes.is_allowed(await self._medium(address), wifi=False)
+        if self._link.wifi:
+            return True
+        medium = await self._medium(address)
+        return medium is not None and routes.is_allowed(medium, wifi=False)
+
+    async def _close_connections(self) -> None:
+        """Send nothing more where the address in use leads now, not even the end of what is under way."""
+        left = Channels(self.channel, self.git_channel)
+        self.use(self.address, self._channels(self.address))  # which connect when a call is made
+        await _close(left)
 
     def _called(self, info: NodeInfo) -> NodeInfo:
         return replace(info, name=self.peer.name)
@@ -224,15 +249,18 @@ class PairedNode(Node):
 
     async def _why(self) -> TandemError:
         """Return why no address answers, as a plain look at each of them tells."""
-        addresses = self.addresses
+        addresses = self.peer.addresses[
+            :WHY_MAX
+        ]  # what answers at a hint may be anybody's, and says nothing of this one
         if not addresses:
             return Unreachable(f"no address of {self.peer.name} is known; pair them anew")
         barred = [address for address in addresses if not await self._is_allowed(address)]
         places = [endpoints.parse(address, endpoints.WORKER_PORT) for address in addresses if address not in barred]
-        looks = (asyncio.to_thread(probe.look, self._me, self.peer.id, at) for at in places)
+        loop = asyncio.get_running_loop()
+        looks = (loop.run_in_executor(_ASKING, probe.look, self._me, self.peer.id, at) for at in places)
         found = await asyncio.gather(*looks)
         for at, one in zip(places, found, strict=True):  # in better words than gRPC's
-            seen = self.routes.get(str(at)) or Route(address=str(at), medium=await self._medium(str(at)))
+            seen = self.routes.get(str(at)) or Route(address=str(at), medium="unknown")
             self.routes[str(at)] = replace(seen, trouble=one.words, seen_s=time.monotonic())
         words = "; ".join((*(one.words for one in found), *map(_barred, barred)))
         kinds = {one.kind for one in found}
@@ -276,6 +304,7 @@ class Links:
         self._looks: dict[NodeId, asyncio.Task[None]] = {}
         self._trouble = ""
         self._failed = ""
+        self._unstored = ""
         self._book = Book()
 
     async def run(self) -> None:
@@ -378,19 +407,28 @@ class Links:
     async def _keep_looking(self, node: PairedNode) -> None:
         said = ""
         while True:
-            with contextlib.suppress(TandemError):  # it says so itself
-                was_away = bool(node.trouble)
-                info = await node.look()
-                if was_away:
-                    self.on_return()
-                try:
-                    await self._remember(node, info)
-                except (TandemError, OSError) as error:  # a hint that is not stored; the work goes on without
-                    if str(error) != said:
-                        log.warning("address was not stored", extra={"node": node.name, "why": str(error)})
-                    said = str(error)
-                await node.survey()
+            try:
+                await self._look(node)
+            except TandemError:
+                pass  # it says so itself
+            except Exception as error:  # of this look; the next one may fare better, and nobody else looks
+                if str(error) != said:
+                    log.exception("paired worker could not be looked at", extra={"node": node.name})
+                said = str(error)
             await asyncio.sleep(LOOK_S)
+
+    async def _look(self, node: PairedNode) -> None:
+        was_away = bool(node.trouble)
+        info = await node.look()
+        if was_away:
+            self.on_return()
+        try:
+            await self._remember(node, info)
+        except (TandemError, OSError) as error:  # a hint that is not stored; the work goes on without
+            if str(error) != self._unstored:
+                log.warning("address was not stored", extra={"node": node.name, "why": str(error)})
+            self._unstored = str(error)
+        await node.survey()
 
     async def _remember(self, node: PairedNode, info: NodeInfo) -> None:
         """Store the address that works, and where the worker says it can be reached otherwise."""

@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable, Collection
 
 from tandem import finding, interfaces
-from tandem.errors import TandemError
 from tandem.identity import NodeId
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ class Seeker:
                         await self._listen()
                 except TimeoutError:
                     pass
-                except (TandemError, OSError) as error:
+                except Exception as error:  # zeroconf has errors of its own, and nobody is to be found by it then
                     log.info("the network cannot be listened to", extra={"why": str(error)})
                     await asyncio.sleep(_ROUND_S)
             await asyncio.sleep(LOOK_S)

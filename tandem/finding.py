@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import random
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tandem.addresses import at_home
-from tandem.endpoints import Endpoint
+from tandem.endpoints import Endpoint, is_loopback
 from tandem.errors import Unavailable
 from tandem.identity import NodeId
 
@@ -153,9 +154,10 @@ class Finder:
 
 def _read(info: ServiceInfo) -> Seen | None:
     """Return an announcement as it may be used: addresses nearby alone, and words that a terminal can show."""
-    hosts = [host for host in info.parsed_addresses() if at_home(host)]
+    hosts = [host for host in info.parsed_addresses() if at_home(host) and not is_loopback(host)]
     if not hosts or not info.port:
         return None
+    random.shuffle(hosts)  # no crowd of them hides the right one each time
     return Seen(
         node=NodeId(_word(info, b"id")),
         name=_word(info, b"name"),

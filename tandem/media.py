@@ -31,10 +31,10 @@ _THUNDERBOLT = re.compile(r"Thunderbolt (Bridge|\d+)")  # but "Thunderbolt Ether
 _ports: tuple[float, dict[str, Medium]] = (-_PORTS_S, {})
 
 
-def towards(host: str, named: Mapping[str, Medium]) -> Medium:
-    """Return over what this machine would reach a host now; `named` says it of interfaces by their names.
+def towards(host: str, named: Mapping[str, Medium]) -> Medium | None:
+    """Return over what this machine would reach a host now, or None where the system does not say.
 
-    Sends nothing, but asks the resolver where `host` is a name. Blocking; use a thread.
+    `named` says it of interfaces by their names. Sends nothing, but asks the resolver where `host` is a name. Blocking.
     """
     with contextlib.suppress(OSError, UnicodeError):  # the second is what a name that is none ends with
         kind, _, _, _, place = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
@@ -45,8 +45,11 @@ def towards(host: str, named: Mapping[str, Medium]) -> Medium:
     return "unknown"
 
 
-def at(host: str, named: Mapping[str, Medium], scope: int = 0) -> Medium:
-    """Return what the interface is that has an address of this machine; `scope` is its number, where one is known."""
+def at(host: str, named: Mapping[str, Medium], scope: int = 0) -> Medium | None:
+    """Return what the interface is that has an address of this machine, or None where the system does not say.
+
+    `scope` is the interface's number, where one is known.
+    """
     name = socket.if_indextoname(scope) if scope else host.partition("%")[2] or interfaces.carrier(host)
     if not name:
         return "unknown"
@@ -67,7 +70,7 @@ def _on_linux(name: str, devices: Path = Path("/sys/class/net")) -> Medium:
     return "ethernet"
 
 
-def _on_macos(name: str) -> Medium:
+def _on_macos(name: str) -> Medium | None:
     global _ports
     asked_s, known = _ports
     if time.monotonic() - asked_s > _PORTS_S:
@@ -78,7 +81,7 @@ def _on_macos(name: str) -> Medium:
             listed = ""
         known = ports(listed) or known
         _ports = (time.monotonic(), known)
-    return known.get(name, "unknown")
+    return known.get(name, "unknown") if known else None
 
 
 def ports(listed: str) -> dict[str, Medium]:

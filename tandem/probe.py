@@ -38,7 +38,9 @@ def look(me: Identity, other: NodeId, at: Endpoint, wait_s: float = WAIT_S) -> F
     began = time.monotonic()
     try:
         plain = socket.create_connection((at.host, at.port), wait_s)
-    except (TimeoutError, OSError) as error:
+    except UnicodeError:
+        return Finding(kind="no way", words=f"{at.host!r} is no machine's name")
+    except OSError as error:
         found = _unreached(at, error, wait_s)
         return replace(found, number=error.errno, took_s=time.monotonic() - began)
     with plain:

@@ -20,7 +20,7 @@ from tandem.types import Medium, Place
 def places_of(listening: Sequence[Endpoint], named: Mapping[str, Medium]) -> tuple[Place, ...]:
     """Return what paired routers are told of where this worker listens; blocking, it asks the system."""
     parsed = (endpoints.parse(text, endpoints.WORKER_PORT) for text in told(listening))
-    return tuple(Place(address=str(at), medium=media.at(at.host, named)) for at in parsed)
+    return tuple(Place(address=str(at), medium=media.at(at.host, named) or "unknown") for at in parsed)
 
 
 class Announcer:

@@ -1,7 +1,8 @@
 """Whose call is being answered: this machine's own router's, over the socket, or a paired one's, over the network.
 
-A paired router may have this machine work, and no more: it neither sees, stops nor clears away what others have here, and
-runs no code without a sandbox. Its repositories and calls carry its mark behind their id, which no router can write itself.
+A paired router may have this machine work, and use what is shared (`tandem.shared`). Of the rest it neither sees, stops nor
+clears away what others have here, and it runs no code without a sandbox. Its repositories and calls carry its mark behind
+their id, which no router can write itself.
 """
 
 from __future__ import annotations

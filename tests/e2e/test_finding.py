@@ -59,20 +59,17 @@ def test_a_code_is_enough_and_an_announcement_more_is_not_believed(town: Town) -
 def test_a_paired_worker_is_found_again_at_another_address_and_nobody_else_is_taken_for_it(town: Town) -> None:
     router, worker = town.state("router"), town.state("worker")
     mini = paired(router, worker, f"{town.net.address['worker']}:7432")
-    town.start("worker", "-m", "tandem", "worker", "--socket", str(town.folder / "w.sock"))
-    town.eventually(
-        lambda: town.play("router", "look", town.net.address["worker"], "7432", str(router), mini.id) == "open"
-    )
     town.net.readdress("worker", "10.77.0.77")
-    # somebody says that he is that worker; he has not its key
+    # somebody says that he is that worker, which is not there yet; he has not its key
     attacker = town.net.address["attacker"]
     lure, _ = town.start("attacker", "-m", "tests.support.namespaces", "lure", attacker, "7432", mini.id, "worker")
+    kind, *words = town.play("router", "call", str(router), "where are you", "15")  # type: ignore[misc]
+    assert kind == "Unreachable", words
+    assert lure.stdout is not None
+    assert select.select([lure.stdout], [], [], 0.2)[0], "he was looked at, and got no further than his certificate"
 
+    town.start("worker", "-m", "tandem", "worker", "--socket", str(town.folder / "w.sock"))
     said = town.play("router", "call", str(router), "where are you", "40")
     assert said == ["said", SECRET, "10.77.0.77:7432"]
     assert Peers(router).read().peers[0].addresses[0] == "10.77.0.77:7432"  # and the next time it is known
     assert f"{attacker}:7432" not in Peers(router).read().peers[0].addresses
-    assert lure.stdout is not None
-    assert select.select([lure.stdout], [], [], 0.2)[0], (
-        "he was looked at, too, and got no further than his certificate"
-    )

@@ -1,6 +1,7 @@
 """All addresses of a paired worker looked at over real mutual TLS: the quickest is used, a forbidden one is not."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from tests.support.machine import Machine, question
 from tests.support.pairs import free_port
 from tests.support.pairs import paired as pair_up
 
-SLOW_S = 0.005
+SLOW_S = 0.02  # for each piece that goes through
 
 
 class Ways:
@@ -97,7 +98,7 @@ def test_the_quicker_address_is_found_and_used_in_the_middle_of_a_reply(ways: Wa
             slow, quick = node.routes[ways.slow], node.routes[ways.quick]
             assert slow.rtt_s
             assert quick.rtt_s
-            assert slow.rtt_s > SLOW_S > quick.rtt_s
+            assert slow.rtt_s > quick.rtt_s
             assert slow.bytes_s
             assert quick.bytes_s
 
@@ -226,3 +227,53 @@ def test_how_far_a_worker_s_clock_is_off_is_seen_and_named_by_the_doctor(tmp_pat
     )
     (found,) = (one for one in doctor.nodes({"peers": right}) if one.name == "clocks")
     assert found.ok
+
+
+def test_what_cannot_be_found_out_in_time_is_no_cable(ways: Ways) -> None:
+    over = threading.Event()
+
+    async def scenario() -> None:
+        node = ways.node(ways.quick)
+        busy = [paired._ASKING.submit(over.wait) for _ in range(8)]  # as silent addresses keep them
+        try:
+            with pytest.raises(Unreachable):
+                async with asyncio.timeout(10):
+                    await node._first_answer()
+        except TimeoutError:
+            pass  # nobody is left to say why, either: nothing was sent
+        finally:
+            over.set()
+            await asyncio.gather(*map(asyncio.wrap_future, busy))
+            await node.close()
+        assert node.known() is None
+
+    asyncio.run(scenario())
+
+
+def test_one_missed_measurement_moves_nobody_and_a_failed_look_does(ways: Ways) -> None:
+    async def scenario() -> None:
+        async with looked_at(ways.node(ways.slow, ways.quick)) as node:
+            ways.behind.black_hole()
+            await node.survey()
+            assert node.routes[ways.slow].trouble
+            assert node.address == ways.slow
+            node.doubt()
+            await node.look()
+            assert node.address == ways.quick
+
+    asyncio.run(scenario())
+
+
+def test_a_look_that_fails_unforeseen_is_not_the_last(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        pair_up(tmp_path / "book", tmp_path / "mini", "a..b:7432")  # a name that is none
+        links = Links(tmp_path / "book", lambda nodes: None)
+        running = asyncio.create_task(links.run())
+        try:
+            async with asyncio.timeout(30):
+                await until(lambda: links.told() and "not looked at yet" not in links.told()[0]["trouble"])
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
