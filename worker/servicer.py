@@ -24,12 +24,13 @@ from tandem.ports import OnProgress
 from tandem.spool import Spool
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer
-from worker import callers, freememory, gittunnel, upgrading
+from worker import callers, freememory, gittunnel
 from worker.backends.base import Backends
 from worker.fence import Fence
 from worker.generations import Generations
 from worker.replies import Replies
 from worker.scheduler import Scheduler
+from worker.upgrading import Upgrading
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -94,6 +95,9 @@ class Servicer(WorkerServiceServicer):
         self._checks: Generations[pb.CheckResponse | _Checked] = Generations()
         self._prepares: Generations[pb.PrepareResponse] = Generations()
         self._packing: dict[Path, asyncio.Task[bool]] = {}
+        self._upgrading = Upgrading(
+            offer.home, offer.state / "logs" / "upgrade.log", offer.node.name, allowed=offer.may_upgrade
+        )
         self.places: tuple[types.Place, ...] = ()
         """Where this node listens for paired routers now."""
 
@@ -305,12 +309,15 @@ class Servicer(WorkerServiceServicer):
                 left -= len(_NOTHING)
 
     async def Upgrade(self, request: pb.UpgradeRequest, context: Any) -> pb.UpgradeResponse:
-        """Begin to upgrade this machine, where its person allows that."""
+        """Begin to upgrade this machine, where its person allows that, or say what becomes of it."""
         async with self._answering(context):
-            name, allowed = self._offer.node.name, self._offer.may_upgrade
-            log_file = upgrading.begin(request.commit, self._offer.state, name, allowed=allowed)
-            log.warning("an upgrade was begun for a router", extra={"commit": request.commit, "log": str(log_file)})
-            return pb.UpgradeResponse(log=str(log_file))
+            file = str(self._upgrading.log)
+            if request.look:
+                now = self._upgrading.look(request.commit)
+            else:
+                now = self._upgrading.begin(request.commit)
+                log.warning("an upgrade was begun for a router", extra={"commit": request.commit, "log": file})
+            return pb.UpgradeResponse(log=file, state=now.state, words=now.words, build=self._offer.node.build)
         raise AssertionError("aborting raises")
 
     def stop_work(self, node: NodeId) -> None:

@@ -71,16 +71,24 @@ class Place(_message.Message):
     def __init__(self, address: _Optional[str] = ..., medium: _Optional[str] = ...) -> None: ...
 
 class UpgradeRequest(_message.Message):
-    __slots__ = ("commit",)
+    __slots__ = ("commit", "look")
     COMMIT_FIELD_NUMBER: _ClassVar[int]
+    LOOK_FIELD_NUMBER: _ClassVar[int]
     commit: str
-    def __init__(self, commit: _Optional[str] = ...) -> None: ...
+    look: bool
+    def __init__(self, commit: _Optional[str] = ..., look: _Optional[bool] = ...) -> None: ...
 
 class UpgradeResponse(_message.Message):
-    __slots__ = ("log",)
+    __slots__ = ("log", "state", "words", "build")
     LOG_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    BUILD_FIELD_NUMBER: _ClassVar[int]
     log: str
-    def __init__(self, log: _Optional[str] = ...) -> None: ...
+    state: str
+    words: str
+    build: str
+    def __init__(self, log: _Optional[str] = ..., state: _Optional[str] = ..., words: _Optional[str] = ..., build: _Optional[str] = ...) -> None: ...
 
 class MeasureRequest(_message.Message):
     __slots__ = ("bytes",)

@@ -143,6 +143,7 @@ class WorkerServiceServicer:
 
     def Upgrade(self, request, context):
         """Begin to upgrade this node's own checkout to a commit that its own remote has. It leaves and comes back as another.
+        Asked again, it says what becomes of that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,7 +52,9 @@ class WorkerServiceStub:
     Measure: _grpc.UnaryStreamMultiCallable[_worker_pb2.MeasureRequest, _worker_pb2.MeasureResponse]
     """Send so many bytes that mean nothing, which shows what the way between the two carries."""
     Upgrade: _grpc.UnaryUnaryMultiCallable[_worker_pb2.UpgradeRequest, _worker_pb2.UpgradeResponse]
-    """Begin to upgrade this node's own checkout to a commit that its own remote has. It leaves and comes back as another."""
+    """Begin to upgrade this node's own checkout to a commit that its own remote has. It leaves and comes back as another.
+    Asked again, it says what becomes of that.
+    """
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -76,7 +78,9 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Measure: _aio.UnaryStreamMultiCallable[_worker_pb2.MeasureRequest, _worker_pb2.MeasureResponse]  # type: ignore[assignment]
     """Send so many bytes that mean nothing, which shows what the way between the two carries."""
     Upgrade: _aio.UnaryUnaryMultiCallable[_worker_pb2.UpgradeRequest, _worker_pb2.UpgradeResponse]  # type: ignore[assignment]
-    """Begin to upgrade this node's own checkout to a commit that its own remote has. It leaves and comes back as another."""
+    """Begin to upgrade this node's own checkout to a commit that its own remote has. It leaves and comes back as another.
+    Asked again, it says what becomes of that.
+    """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -151,6 +155,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_pb2.UpgradeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.UpgradeResponse, _abc.Awaitable[_worker_pb2.UpgradeResponse]]:
-        """Begin to upgrade this node's own checkout to a commit that its own remote has. It leaves and comes back as another."""
+        """Begin to upgrade this node's own checkout to a commit that its own remote has. It leaves and comes back as another.
+        Asked again, it says what becomes of that.
+        """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
