@@ -86,7 +86,8 @@ def test_it_says_what_runs_and_what_waits(machine: Machine) -> None:
         for (name, priority), load in zip(asked, loads, strict=True):  # one after the other, or another one is first
             calls.append(stub.Complete(wire.complete_out(question(name, "stuck", priority=priority)), timeout=40))
             async with asyncio.timeout(20):
-                while wire.node_in(await stub.Describe(pb.DescribeRequest(protocol=wire.PROTOCOL))).calls != load:
+                describe = pb.DescribeRequest(protocol=wire.PROTOCOL)
+                while wire.node_in(await stub.Describe(describe)).calls != load:  # noqa: ASYNC110 - a process is asked
                     await asyncio.sleep(0.02)
         for call, (name, _) in zip(calls, asked, strict=True):
             await stub.Cancel(pb.CancelRequest(request_id=name))
