@@ -30,8 +30,8 @@ from router.guardrail.findings import decide
 from router.guardrail.secrets import secrets
 from router.housekeeping import Housekeeping, must_be_over
 from router.journal import Journal, RunRow
+from router.links import Links
 from router.pace import Pace
-from router.paired import Links
 from router.recorder import RunRecorder, cut_since_it_stopped, decision_in, is_new, to_the_end
 from router.repository import OwnRepository
 from router.summary import RunInfo, detail, summary

@@ -171,7 +171,7 @@ async def node_of(machine: Machine) -> AsyncGenerator[Node]:
     try:
         yield made
     finally:
-        await made.channel.close()
+        await made.channels.calls.close()
 
 
 async def asked(node: Node, name: str, persona: str = "coder") -> Reply | None:

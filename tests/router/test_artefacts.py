@@ -351,7 +351,7 @@ def test_a_worker_leaves_out_what_is_held_of_its_own_spool_and_of_no_other(
             again = wire.check_out(asked, spool=spool.replace("its own", own), spool_messages=messages)
             rest = [one async for one in node.stub.Check(again, timeout=30)]
         finally:
-            await node.channel.close()
+            await node.channels.calls.close()
         assert sum(one.HasField("artefact") for one in rest) == sent
         assert rest[-1] == said[-1], "the report comes last, and is the same"
         assert rest[-1 - sent :] == said[-1 - sent :]

@@ -18,8 +18,10 @@ from grpc import aio
 
 from router import gittunnel
 from router.dispatcher import Dispatcher
+from router.links import Links
 from router.node import Node
-from router.paired import LOOK_S, Links, PairedNode
+from router.paired import PairedNode
+from router.ways import LOOK_S
 from tandem import __version__, channel, identity, probe, wire
 from tandem.endpoints import Endpoint
 from tandem.errors import BadInput, NoSandbox, NotPaired, Unreachable
@@ -591,7 +593,7 @@ def test_a_connection_closed_under_a_call_is_no_persons_cancel(pair: Pair, tmp_p
             chunks: list[Chunk] = []
             calling = asyncio.create_task(made.complete(question("closed", "coder"), chunks.append))
             await until(lambda: bool(chunks))
-            await node.channel.close()
+            await node.channels.calls.close()
             with pytest.raises(Unreachable, match="no worker answers"):
                 await asyncio.wait_for(calling, 20)
             with pytest.raises(Unreachable, match="was closed"):

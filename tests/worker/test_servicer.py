@@ -27,7 +27,7 @@ def play(machine: Machine, scenario: Callable[[Any], Coroutine[Any, Any, None]])
         try:
             await scenario(node.stub)
         finally:
-            await node.channel.close()
+            await node.channels.calls.close()
 
     asyncio.run(run())
 
