@@ -8,11 +8,9 @@ silently. Who may do what with a peer is the caller's business.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
-import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from tandem import disk, endpoints
+from tandem import disk, endpoints, held
 from tandem.errors import BadInput, Conflict, NotFound
 from tandem.identity import NodeId, id_of
 from tandem.paths import private_dir
@@ -221,20 +219,9 @@ class Peers:
     def _locked(self) -> Generator[None]:
         """Keep two programs' changes apart; readers need no lock."""
         private_dir(self._folder)
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            until = time.monotonic() + _LOCK_S
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > until:
-                        raise Conflict(f"another program has been changing {self._folder} for {_LOCK_S:g} s") from None
-                    time.sleep(0.02)
+        busy = Conflict(f"another program has been changing {self._folder} for {_LOCK_S:g} s")
+        with held.in_turn(self._folder / "lock", _LOCK_S, busy):
             yield
-        finally:
-            os.close(descriptor)
 
 
 def named(name: str) -> str:
