@@ -20,7 +20,8 @@ from router.engine import Engine
 from router.journal import Journal, RunRow, opening
 from router.journal.entries import Entry
 from router.links import Links
-from router.runs import Runs, settings_of
+from router.runs import Runs
+from router.settings import settings_of
 from router.summary import RunInfo
 from tandem.config import Config
 from tandem.errors import Conflict, NotFound
