@@ -19,6 +19,7 @@ from tandem.errors import DeadlineExceeded, TandemError, Unreachable, VersionSke
 from tandem.types import Medium, NodeInfo
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceStub
+from tandem.wire.nodes import node_in
 
 DESCRIBE_S = 6.0
 PUSHED_MAX = 512  # commits that are remembered as pushed; a run has some ten
@@ -128,7 +129,7 @@ class Node:
         except TandemError:
             self.doubt()  # what it said before is kept, to see whether it was started anew
             raise
-        info = wire.node_in(answer)
+        info = node_in(answer)
         if info.protocol != wire.PROTOCOL:  # one that does not look at ours
             self.doubt()
             raise VersionSkew(

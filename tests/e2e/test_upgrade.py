@@ -44,7 +44,7 @@ class Remote:
         return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
     def speak(self, protocol: int) -> None:
-        wire = self.path / "tandem" / "wire.py"
+        wire = self.path / "tandem" / "wire" / "__init__.py"
         was = wire.read_text()
         new = re.sub(r"^PROTOCOL = \d+$", f"PROTOCOL = {protocol}", was, flags=re.MULTILINE)
         assert f"\nPROTOCOL = {protocol}\n" in new
