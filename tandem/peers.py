@@ -174,16 +174,9 @@ class Peers:
         return changed
 
     def _write(self, peer: Peer) -> None:
-        file = self._file(peer.id)
-        fresh = file.with_suffix(".new")
+        text = json.dumps(asdict(peer), ensure_ascii=False, indent=1)
         with disk.watched("a paired machine could not be stored", self._folder):
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-                json.dump(asdict(peer), out, ensure_ascii=False, indent=1)
-                out.flush()
-                os.fsync(out.fileno())
-            fresh.replace(file)
-            disk.sync_folder(self._folder)
+            disk.replace_file(self._file(peer.id), text.encode())
 
     def _file(self, node: NodeId) -> Path:
         return self._folder / f"{node}.json"
