@@ -20,7 +20,6 @@ import click
 from cli import output, stage
 from cli.ask import checked_diff, show_question
 from cli.client import Client
-from cli.commands.machines import shut_down
 from cli.commands.run import follow
 from cli.commands.verify import prove, result_line, telling
 from cli.follow import Answer
@@ -29,6 +28,7 @@ from cli.render.loose import items, mapping, objects, text
 from cli.render.summary import for_program, report_lines
 from cli.render.text import duration, visible
 from cli.show import Display, JsonDisplay, display
+from cli.shutdown import shut_down
 from tandem.errors import BadConfig, TandemError, Unavailable
 
 WORDS = "a rehearsal: the replies are a script, everything else is real"

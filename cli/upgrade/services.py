@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from cli import output
-from cli.commands.machines import shut_down
 from cli.launch import ensure_router, running_router
 from cli.service import here, manager
 from cli.service.description import Role
+from cli.shutdown import shut_down
 from tandem import build
 from tandem.entry import APP_ROOT
 from tandem.errors import Unavailable, VersionSkew
