@@ -38,6 +38,8 @@ from tandem.types import (
 )
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from tandem.wire.checks import artefact_out, check_out, report_out
+from tandem.wire.nodes import node_out
 from tests.support import smalldisk
 from tests.support.machine import Machine, Wire
 from tests.support.smalldisk import small_disk
@@ -346,12 +348,12 @@ def test_a_worker_leaves_out_what_is_held_of_its_own_spool_and_of_no_other(
         try:
             await gittunnel.push(tmp_path / "r.git", made, "repo", node.stub, node="worker")
             asked = request("head.held.1", commit=made, command=("python", "run.py"))
-            said = [one async for one in node.stub.Check(wire.check_out(asked), timeout=30)]
+            said = [one async for one in node.stub.Check(check_out(asked), timeout=30)]
             own = next(one.artefact.spool for one in said if one.HasField("artefact"))
-            again = wire.check_out(asked, spool=spool.replace("its own", own), spool_messages=messages)
+            again = check_out(asked, spool=spool.replace("its own", own), spool_messages=messages)
             rest = [one async for one in node.stub.Check(again, timeout=30)]
         finally:
-            await node.channel.close()
+            await node.channels.calls.close()
         assert sum(one.HasField("artefact") for one in rest) == sent
         assert rest[-1] == said[-1], "the report comes last, and is the same"
         assert rest[-1 - sent :] == said[-1 - sent :]
@@ -402,7 +404,7 @@ class Desk(WorkerServiceServicer):
         self.wanted: list[str] = []
 
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
-        return wire.node_out(NodeInfo(
+        return node_out(NodeInfo(
             name="desk", boot_id="b", version="1", protocol=wire.PROTOCOL, platform="Linux", sandbox="bubblewrap",
             checks=Load(places=2),
         ))  # fmt: skip
@@ -415,9 +417,9 @@ class Desk(WorkerServiceServicer):
             if one is None:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broke off")
             spool = one.spool
-            yield wire.artefact_out(one, request.header.attempt)
-        yield wire.artefact_out(piece("late.log", spool="late"), request.header.attempt - 1 or 99)
-        yield pb.CheckResponse(report=wire.report_out(CheckReport(verdict="passed", node="desk")), spool=spool)
+            yield artefact_out(one, request.header.attempt)
+        yield artefact_out(piece("late.log", spool="late"), request.header.attempt - 1 or 99)
+        yield pb.CheckResponse(report=report_out(CheckReport(verdict="passed", node="desk")), spool=spool)
 
 
 def from_desk(state: Path, desk: Desk, told: list[tuple[str, str]], *, taken: bool = True) -> None:

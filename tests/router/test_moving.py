@@ -22,7 +22,7 @@ from router.engine import Engine
 from router.journal import Entry, Journal, RunRow
 from router.moving import export, take_in
 from router.repository import OwnRepository
-from router.runs import settings_of
+from router.settings import settings_of
 from router.summary import RunInfo
 from tandem.config import Config
 from tandem.errors import BadConfig, BadInput, BadRepository, Conflict, DiskFull, TandemError
