@@ -16,6 +16,7 @@ from grpc import aio
 from bench import floor, link, link_ends, link_report, link_sync
 from bench.link_ends import Link
 from bench.turns import in_turns
+from cli.__main__ import main
 from cli.commands.bench import bench
 from router.repository.own import OwnRepository
 from tandem.errors import BadInput
@@ -106,6 +107,24 @@ def test_an_aim_is_missed_by_too_much_and_by_too_little() -> None:
 
     assert judged(80, 0.5) == [True, True]
     assert judged(80.1, 0.49) == [False, False]
+
+
+def test_a_missed_aim_is_the_commands_failure_and_stands_out_at_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(added_ms: float) -> dict[str, Any]:
+        small = {"sync_small": {"added_to_plain_ms": {"p25": 1.0, "p50": added_ms, "p75": 99.0}}}
+        machine = {"cores": 2, "load_before": 0.0}
+        return {"machine": machine, "rounds": 1, **small, "aims": link_report.aims(small)}
+
+    monkeypatch.setattr(link, "run", lambda *_, **__: measured(81))
+    assert main(["bench", "link"]) == 1
+    assert "aim MISSED: sync_small.added_to_plain_ms is 81, at most 80" in capsys.readouterr().out
+    monkeypatch.setattr("cli.output.colours", lambda: True)
+    assert main(["bench", "link"]) == 1
+    assert "aim \x1b[31m\x1b[1mMISSED\x1b[0m:" in capsys.readouterr().out
+    monkeypatch.setattr(link, "run", lambda *_, **__: measured(79))
+    assert main(["bench", "link"]) == 0
 
 
 def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
