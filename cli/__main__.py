@@ -37,6 +37,9 @@ def main(args: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the last flush fails aloud
         return PIPE_CLOSED
     except Exception as error:
+        full = _full(error)
+        if full is not None:
+            return _tell(type(full).__name__, full.message, full.exit_code, as_json)
         return _tell(type(error).__name__, _crashed(error), CRASHED, as_json)
 
 
@@ -63,6 +66,19 @@ def _tell(name: str, message: str, code: int, as_json: bool, usage: str = "") ->
         error = {"class": name, "message": message, "exit_code": code}
         print(json.dumps({"error": error}, ensure_ascii=False), flush=True)
     return code
+
+
+def _full(error: Exception) -> TandemError | None:
+    """Return our error where the disk was full, which may be met wherever something is written."""
+    if not isinstance(error, OSError):
+        return None
+    from pathlib import Path
+
+    from tandem import disk
+    from tandem.paths import state_dir
+
+    place = Path(error.filename) if isinstance(error.filename, str) else state_dir()
+    return disk.full("this could not be done", place) if error.errno in disk.FULL else None
 
 
 def _crashed(error: Exception) -> str:
