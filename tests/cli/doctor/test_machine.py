@@ -204,6 +204,24 @@ def test_a_key_nobody_knows_is_named_with_the_nearest(tmp_path: Path, monkeypatc
     assert "'models.worker'" in seen.remedy
 
 
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("[worker]\nfoo = 1\n", "worker has calls, checks, queue"),
+        ("[worker]\nwifi = true\n", "perhaps 'link.wifi' is meant"),
+        ("[worker]\nlisten_on = []\n", "perhaps 'worker.listen' is meant"),
+        ("[wroker]\nlisten = []\n", "perhaps 'worker' is meant"),
+    ],
+)
+def test_a_key_is_looked_for_where_it_was_written(
+    written: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tandem.toml"
+    file.write_text(written)
+    monkeypatch.setenv("TANDEM_CONFIG", str(file))
+    assert named(settings.configuration(Look.here()), "config-unknown-key").remedy.startswith(hint)
+
+
 @pytest.mark.parametrize("text", ["[models\n", "[router]\nqueue = 0\n"])
 def test_a_configuration_that_cannot_be_used_is_named(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
