@@ -177,6 +177,7 @@ class Dispatcher:
             repo_id=request.repo_id,
             commit=request.commit,
             only=self._built.get(request.environment),
+            bare=request.unsandboxed,
         )
         deadline_s = wire.check_s(request) + request.limits.wall_s + _SLACK_S + (_LEFT_S if taking else 0.0)
         report = await self._insist(need, request, once, deadline_s)
