@@ -26,12 +26,13 @@ from tandem.types import ArtefactPiece, CheckRequest, Json, RunId
 log = logging.getLogger(__name__)
 KINDS = ("draft", "head")
 _WHY_CHARS = 200
+_UNNAMED = "(a name that cannot be used)"
 _COMMENT_BYTES_MAX = 65535  # a ZIP counts them with two bytes
 _CANNOT_BE_READ = (OSError, zipfile.BadZipFile, ValueError, KeyError, NotImplementedError)
 
 
 class Taking:
-    """What one check left, on its way here: pieces come in, and again where a connection broke, and `keep` ends it.
+    """What one check left, on its way here: it begins with its report, pieces come in, and `keep` ends it.
 
     Blocking. Nothing here raises: a full disk must not end a run for want of a log.
     """
@@ -48,10 +49,11 @@ class Taking:
         """Which of the worker's spools this holds, and how many messages of it: where a broken stream goes on."""
         self.trouble = ""
         """Why nothing of it can be kept, "" where it can."""
+        self.missed = ""
+        """Why not all of it came, "" where it did."""
 
     def take(self, piece: ArtefactPiece) -> None:
-        """Take a piece in. One of another spool begins anew: the check was run again."""
-        self._hold(piece.spool)
+        """Take a piece in, the next of its spool."""
         self.messages += 1
         if not self.trouble:
             try:
@@ -59,13 +61,21 @@ class Taking:
             except (OSError, TandemError) as error:
                 self._fail(error)
 
-    def end(self, spool: str) -> None:
-        """Take in which spool belongs to the report: what came of another is another run's, on a worker that was lost."""
-        self._hold(spool)
+    def begin(self, spool: str) -> None:
+        """Take in which of the worker's spools belongs to the report, and forget what came of another."""
+        self._spool, self._name, self.spool, self.messages = None, None, spool, 0
 
-    def _hold(self, spool: str) -> None:
-        if spool != self.spool:
-            self._spool, self._name, self.spool, self.messages = None, None, spool, 0
+    def cut(self, why: str) -> None:
+        """Have nothing more come, and tell why; what is here whole is kept."""
+        if not self.trouble:
+            try:
+                spool = self._spooled()
+                spool.drop()
+                if self._name is not None:
+                    spool.leave_out(self._name or _UNNAMED, 0, "not all of it came")
+                self._name, self.missed = None, why
+            except (OSError, TandemError) as error:
+                self._fail(error)
 
     def keep(self, node: str) -> None:
         """Have what came be what there is of this kind of check, in the place of what there was."""
@@ -93,7 +103,7 @@ class Taking:
         name = artefacts.safe(piece.name)
         if piece.left_out:
             why = "".join(c if c.isprintable() else "_" for c in piece.left_out[:_WHY_CHARS])
-            spool.leave_out(name or "(a name that cannot be used)", max(piece.size_bytes, 0), why)
+            spool.leave_out(name or _UNNAMED, max(piece.size_bytes, 0), why)
             return
         if self._name is None:
             self._name, self._why = name, spool.refuses(name, piece.size_bytes)
@@ -110,7 +120,7 @@ class Taking:
             self._why = "not all of it came"
         if self._why:
             spool.drop()
-            spool.leave_out(self._name or "(a name that cannot be used)", max(piece.size_bytes, 0), self._why)
+            spool.leave_out(self._name or _UNNAMED, max(piece.size_bytes, 0), self._why)
         else:
             spool.keep(str(self._name))
         self._name = None
@@ -124,7 +134,8 @@ class Taking:
         private_dir(self._state / "artefacts")
         needed = disk.NEEDED_BYTES + self._spool.size_bytes
         disk.must_have_room("what the tests left was not kept", private_dir(folder), needed)
-        comment = _comment({"step": self._step, "node": node, "at_s": time.time()}, _left_out(self._spool))
+        about: dict[str, Json] = {"step": self._step, "node": node, "at_s": time.time(), "missed": self.missed}
+        comment = _comment(about, _left_out(self._spool))
         # a name of its own, as a run that is checked again while it is kept has; half of one is cleared away from there
         number, part = tempfile.mkstemp(prefix="artefacts-", dir=private_dir(self._state / "tmp"))
         try:
@@ -180,11 +191,12 @@ def _told(place: Path, kind: str) -> Json:
             about = cast("dict[str, Any]", json.loads(found.comment))
             files: list[Json] = [{"name": one.filename, "bytes": one.file_size} for one in found.infolist()]
             parts = {key: about[key] for key in ("step", "node", "at_s", "left_out")}
+            missed = str(about.get("missed", ""))
     except FileNotFoundError:
         return None
     except _CANNOT_BE_READ as error:  # a power cut, or another's hand
         return {"check": kind, "files": [], "left_out": [], "trouble": f"{place} cannot be read: {error}"}
-    return {"check": kind, **parts, "files": files, "trouble": ""}
+    return {"check": kind, **parts, "files": files, "trouble": missed}
 
 
 def packed(state: Path, run_id: RunId, kind: str) -> bytes:

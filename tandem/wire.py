@@ -15,7 +15,7 @@ from typing import Any, cast, get_args
 from tandem import artefacts, endpoints, errors, types
 from tandem.v1 import worker_pb2 as pb
 
-PROTOCOL = 3
+PROTOCOL = 4
 PLACES_MAX = 16  # addresses of a node
 DATA_BYTES = 256 << 10  # one piece of a Git stream, or of a file; measured best between 256 KiB and 1 MiB
 
