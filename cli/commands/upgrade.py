@@ -52,8 +52,8 @@ def upgrade_all(to: str, only_here: bool, dry_run: bool, restarting: bool, from_
     else:
         for end in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(end, lambda number, frame: sys.exit(128 + number))  # so that set-up does not live on alone
-        with _noted(to) if from_remote else contextlib.nullcontext(), upgrades.alone(state_dir()):
-            _upgrade(to, only_here, from_remote)
+        with _noted(to) if from_remote else contextlib.nullcontext(), upgrades.alone(state_dir()) as lock:
+            _upgrade(to, only_here, from_remote, lock)
 
 
 def _foretell(to: str, only_here: bool) -> None:
@@ -64,10 +64,10 @@ def _foretell(to: str, only_here: bool) -> None:
         output.say(f"{peer.name} would be asked to do the same, first")
 
 
-def _upgrade(to: str, only_here: bool, from_remote: bool) -> None:
+def _upgrade(to: str, only_here: bool, from_remote: bool, lock: upgrades.Lock) -> None:
     home, tell = state_dir(), _noting(to) if from_remote else output.say
     if cut := upgrades.begun(home):
-        upgrade.resume(cut, home, tell)
+        upgrade.resume(cut, home, tell, lock)
         _start_anew()
     step = upgrade.planned(to, from_remote=from_remote)
     _show(step)
@@ -75,7 +75,7 @@ def _upgrade(to: str, only_here: bool, from_remote: bool) -> None:
     for peer in workers:
         asyncio.run(_worker(peer, step.new))
     if step.old != step.new:
-        upgrade.carry_out(step, home, tell)
+        upgrade.carry_out(step, home, tell, lock)
         tell("starting anew what runs")
         _start_anew()
     elif _is_stale():
