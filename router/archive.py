@@ -170,8 +170,8 @@ def _members(told: Any) -> Sequence[str]:
     number, version = (str(about.get(key))[:20] for key in ("format", "tandem"))
     if number not in map(str, _MEMBERS_OF):
         raise BadInput(
-            f"the archive has format {number} (Tandem {version}) and this version knows 1 to {FORMAT}; upgrade the older of "
-            "the two machines"
+            f"the archive has format {number} (Tandem {version}) and this version knows 1 to {FORMAT}; upgrade the older "
+            "of the two machines"
         )
     return _MEMBERS_OF[int(number)]
 
