@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
@@ -21,10 +21,12 @@ from tandem.errors import NotPaired
 from tandem.identity import NodeId, id_of
 from tandem.peers import Peers
 from worker.callers import caller
+from worker.connections import Peer, peer_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _END: Any = object()
+_CAME_MAX = 4096  # connections that are remembered; one that is forgotten is closed with the next router that goes
 
 
 class Gate(aio.ServerInterceptor):
@@ -35,12 +37,19 @@ class Gate(aio.ServerInterceptor):
         self._stop_work = stop_work  # what a router began goes on without its calls
         # of everybody who called while paired; each is set once its router is unpaired
         self._calls = defaultdict[NodeId, set[asyncio.Future[None]]](set)
+        self._came: OrderedDict[str, NodeId] = OrderedDict()  # over which connection who called last
         self._refused = set[NodeId | None]()  # told of once; whoever was unpaired may go on asking
 
     def trusts(self, node: NodeId | None) -> bool:
         """Return whether that is a paired router at this moment."""
         peer = self._peers.read().get(node) if node else None
         return peer is not None and peer.role == "router"
+
+    @property
+    def wanted(self) -> set[Peer]:
+        """Return the far ends of the connections over which routers called that are paired now."""
+        trusted = {node for node in set(self._came.values()) if self.trusts(node)}
+        return {peer_of(text) for text, node in self._came.items() if node in trusted}
 
     def cut(self) -> None:
         """End the calls and the work of everybody who is not paired any more."""
@@ -94,9 +103,11 @@ class Gate(aio.ServerInterceptor):
         """
         node = _caller(context)
         if node is None or not self.trusts(node):
+            self._came.pop(context.peer(), None)
             await self._refuse(node, context)
         assert node is not None
         self._refused.discard(node)
+        self._remember(context.peer(), node)
         caller.set(node)
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         calls = self._calls[node]
@@ -107,6 +118,12 @@ class Gate(aio.ServerInterceptor):
             await self._refuse(node, context)
         finally:
             calls.discard(gone)
+
+    def _remember(self, peer: str, node: NodeId) -> None:
+        self._came[peer] = node
+        self._came.move_to_end(peer)
+        if len(self._came) > _CAME_MAX:
+            self._came.popitem(last=False)
 
     async def _refuse(self, node: NodeId | None, context: Any) -> None:
         if node not in self._refused:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any, Protocol
 
 import grpc
 from grpc import aio
@@ -22,11 +22,13 @@ from tandem.endpoints import Endpoint
 from tandem.identity import Identity, NodeId
 from tandem.listening import endpoints_of
 from tandem.peers import Peers
+from worker import connections
 from worker.gate import Gate
 
 log = logging.getLogger(__name__)
 FOLLOW_S = 0.5  # between two looks; a call that is under way is cut that long after its router was removed
-STOP_S = 2.0  # for calls under way when the worker leaves
+STOP_S = 2.0  # for calls under way when the worker leaves, or its address goes
+TOLD_S = 0.2  # for a router that was removed to be told so, before its connections are closed
 
 
 class Host(Protocol):
@@ -89,9 +91,10 @@ class PairedPort:
         self._gate.cut()
         trusted = frozenset(peer.id for peer in book.of("router"))
         wanted = endpoints_of(self._listen, interfaces.nearby(), paired=bool(trusted))
-        # whoever was removed keeps its connection, and what it sends is read, until the server it came to is closed
         removed, self._trusted = self._trusted - trusted, trusted
-        self._close([at for at in self._servers if removed or at not in wanted])
+        if removed and self._servers:
+            self._later(self._drop())
+        self._close([at for at in self._servers if at not in wanted])
         for at in wanted:
             if at not in self._servers:
                 await self._open(at)
@@ -137,9 +140,25 @@ class PairedPort:
         """Take nothing new there from now on; calls under way have a little time, and are picked up elsewhere after it."""
         for at in gone:
             log.info("no longer listening for paired routers", extra={"address": str(at)})
-            task = asyncio.create_task(self._servers.pop(at).stop(STOP_S))
-            self._stopping.add(task)
-            task.add_done_callback(self._stopping.discard)
+            self._later(self._servers.pop(at).stop(STOP_S))
+
+    async def _drop(self) -> None:
+        """Close the connections of whoever was removed: no call is answered there, but what is sent would be read.
+
+        Those of routers that are paired stay, and so do their calls.
+        """
+        await asyncio.sleep(TOLD_S)
+        try:
+            count = connections.drop({at.port for at in self._servers}, self._gate.wanted)
+        except OSError:  # then all of them
+            self._close(tuple(self._servers))
+        else:
+            log.info("connections closed with a router that was removed", extra={"connections": count})
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
 
     def _tell_once(self, event: str, words: str) -> None:
         if words not in self._told:
