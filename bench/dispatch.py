@@ -26,9 +26,9 @@ from bench import echo, programs
 from router import gittunnel
 from router.dispatcher import Dispatcher
 from router.node import Node
-from tandem import wire
 from tandem.git import git
 from tandem.types import Chunk, CompleteRequest, Message, Reply, RequestId, RunId
+from tandem.wire.questions import chunk_out, complete_out, reply_out
 from worker.backends import rehearsal
 
 MODEL = "rehearsal/bench"
@@ -61,7 +61,7 @@ async def _measure(folder: Path, script: Path, ours: Path, bare: Path, *, quick:
         for _ in range(5):  # connections, imports and caches are not what is measured
             seen = await _messages(dispatcher)
         stream = channel.unary_stream(echo.METHOD)
-        asked = echo.question(seen, wire.complete_out(_request()).ByteSize())
+        asked = echo.question(seen, complete_out(_request()).ByteSize())
         backend = rehearsal.RehearsalBackend(rehearsal.load(script), tokens_s=0, seed=0)
         sides: dict[str, Side] = {
             "ours": lambda: _ours(dispatcher),
@@ -103,7 +103,7 @@ async def _messages(dispatcher: Dispatcher) -> list[int]:
     """Return the sizes of the messages that one call of ours is answered with, so that the bare stream sends the same."""
     pieces: list[Chunk] = []
     reply = await dispatcher.complete(_request(), pieces.append)
-    return [*(wire.chunk_out(piece).ByteSize() for piece in pieces), wire.reply_out(reply).ByteSize()]
+    return [*(chunk_out(piece).ByteSize() for piece in pieces), reply_out(reply).ByteSize()]
 
 
 async def _ours(dispatcher: Dispatcher) -> Timed:

@@ -28,10 +28,10 @@ from bench import floor, link_ends, link_report, link_sync
 from bench.link_ends import Link
 from bench.link_report import MB, lines
 from bench.turns import in_turns
-from tandem import wire
 from tandem.git import git_version
 from tandem.types import Chunk, CompleteRequest, Message, RequestId, RunId
 from tandem.v1 import worker_pb2 as pb
+from tandem.wire.questions import chunk_out, complete_out
 
 __all__ = ["lines", "run", "steps"]
 ROUNDS, QUICK = 10, 3
@@ -130,7 +130,7 @@ async def _throughput(link: Link, rounds: int, told: Callable[[], None]) -> dict
 async def _token(link: Link, rounds: int, told: Callable[[], None]) -> dict[str, Any]:
     first: list[Chunk] = []
     await link.dispatcher.complete(_request(), first.append)
-    there, back = wire.complete_out(_request()).ByteSize(), wire.chunk_out(first[0]).ByteSize()
+    there, back = complete_out(_request()).ByteSize(), chunk_out(first[0]).ByteSize()
     sides = {"tcp": lambda: _asked(link, there, back), "paired": lambda: _first_tokens(link)}
     taken = await in_turns(sides, rounds, told)
     sizes = {"question_bytes": there, "first_answer_bytes": back}

@@ -22,7 +22,8 @@ from grpc import aio
 
 from bench import floor, pair, programs
 from router.dispatcher import Dispatcher
-from router.paired import Links, PairedNode
+from router.links import Links
+from router.paired import PairedNode
 from router.repository.own import OwnRepository
 from tandem import identity
 from tandem.errors import Unavailable
@@ -116,7 +117,7 @@ async def linked(ends: Ends) -> AsyncGenerator[Link]:
                     node=await _reached(dispatcher),
                     tcp=tcp,
                     grpc=plain,
-                    floor_paired=beside.channel,
+                    floor_paired=beside.channels.calls,
                 )
     finally:
         following.cancel()

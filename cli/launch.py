@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from cli.client import Client, NoRouter
-from tandem import __version__, disk
+from tandem import __version__, disk, held
 from tandem.errors import (
     AlreadyRunning,
     BadConfig,
@@ -84,7 +84,9 @@ def _same_version(status: dict[str, Any]) -> None:
 def _start(found: Client) -> dict[str, Any]:
     state = private_dir(state_dir())
     watched = disk.watched("the router could not be started", state)
-    with watched, _lock(state / "router.start.lock"), spinner("starting the router"):
+    lock = state / "router.start.lock"
+    busy = Unavailable(f"another command has been starting the router for too long ({lock})")
+    with watched, held.in_turn(lock, START_S + 5, busy), spinner("starting the router"):
         try:
             return found.get("/v1/status")  # another command was quicker
         except NoRouter:
@@ -145,26 +147,6 @@ def _absolute_env(state: Path) -> dict[str, str]:
     if script and Path(script).is_file():
         env["TANDEM_REHEARSAL_SCRIPT"] = str(Path(script).absolute())
     return env
-
-
-@contextmanager
-def _lock(path: Path) -> Generator[None]:
-    import fcntl
-
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        until = time.monotonic() + START_S + 5
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise Unavailable(f"another command has been starting the router for too long ({path})") from None
-                time.sleep(0.1)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tandem import config
@@ -78,9 +78,9 @@ def _answer(text: str) -> None:
 
 
 async def _connect(peer: Peer, name: str, service: str) -> int:
+    from router.gittunnel import requests
     from router.paired import PairedNode
     from tandem import channel, identity
-    from tandem.pieces import pieces
     from tandem.v1 import worker_pb2 as pb
     from tandem.wire import DATA_BYTES
 
@@ -89,13 +89,8 @@ async def _connect(peer: Peer, name: str, service: str) -> int:
         await node.look()
         _answer("\n")  # connected: from here on, standard input and output are the other Git's
         reader = await _input(DATA_BYTES)
-
-        async def sent() -> AsyncIterator[pb.GitRequest]:
-            yield pb.GitRequest(open=pb.GitOpen(shared=name, service=service))
-            async for piece in pieces(reader):
-                yield pb.GitRequest(data=piece)
-
-        call: Any = node.stub.Git(sent(), timeout=CARRY_S)
+        opening = pb.GitOpen(shared=name, service=service)
+        call: Any = node.stub.Git(requests(opening, reader), timeout=CARRY_S)
         try:
             with channel.translated(f"worker {peer.name}"):
                 async for response in call:

@@ -12,9 +12,10 @@ import time
 
 from router.artefacts import Taking
 from router.node import Node
-from tandem import channel, wire
+from tandem import channel
 from tandem.errors import DeadlineExceeded, TandemError
 from tandem.types import CheckRequest
+from tandem.wire.checks import artefact_in, check_out
 
 BRING_S = 60.0  # 8 MiB over the slowest network that is not taken for a cut one
 PAUSES_S = (0.1, 0.2, 0.5, 1.0)  # before another connection; so many in a row may bring nothing
@@ -61,14 +62,14 @@ async def _once(node: Node, asked: CheckRequest, taking: Taking, end_s: float) -
             await node.describe()  # of its addresses, one that still answers
     except TimeoutError as error:
         raise DeadlineExceeded("the worker did not answer in time") from error
-    sent = wire.check_out(asked, spool=taking.spool, spool_messages=taking.messages)
+    sent = check_out(asked, spool=taking.spool, spool_messages=taking.messages)
     with channel.translated(f"worker {node.name}"):
         # the deadline is the call's own: a write to the disk is never left alone in the middle
         call = node.stub.Check(sent, timeout=_left_s(end_s))
         try:
             async for response in call:
                 if response.HasField("artefact") and response.artefact.spool == taking.spool:
-                    await asyncio.to_thread(taking.take, wire.artefact_in(response.artefact))
+                    await asyncio.to_thread(taking.take, artefact_in(response.artefact))
         finally:
             call.cancel()
 

@@ -28,7 +28,7 @@ from router.node import Node
 from router.placement import Key, Need
 from router.placing import Placer, Record
 from router.stopping import Stops
-from tandem import channel, wire
+from tandem import channel
 from tandem.errors import Conflict, TandemError, Unavailable, Unreachable
 from tandem.faults import failpoint
 from tandem.ports import OnChunk, OnProgress
@@ -45,6 +45,9 @@ from tandem.types import (
     PrepareRequest,
     Reply,
 )
+from tandem.wire.checks import check_out, check_s, report_in
+from tandem.wire.questions import complete_out, reply_in
+from tandem.wire.upkeep import collect_out, environment_in, freed_in, prepare_out
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -100,14 +103,14 @@ class Dispatcher:
             if told_by != (info.boot_id, attempt):  # another process asks its model anew, and no model repeats itself
                 held, told_by = 0, (info.boot_id, attempt)
             asked = replace(request, attempt=attempt, deadline_s=math.ceil(left_s * 10) / 10)
-            sent = wire.complete_out(asked, resume_offset=held)
+            sent = complete_out(asked, resume_offset=held)
             reply: Reply | None = None
             async with self._call(node, request, lambda: node.stub.Complete(sent, timeout=left_s + _TOLD_S)) as call:
                 async for response in call:  # to its end: breaking a stream off costs both sides more than its status
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("reply"):
-                        reply = replace(wire.reply_in(response.reply), node=node.name)
+                        reply = replace(reply_in(response.reply), node=node.name)
                     else:
                         on_chunk(Chunk(offset=response.chunk.offset, text=response.chunk.text))
                         held = response.chunk.offset + len(response.chunk.text)
@@ -130,13 +133,13 @@ class Dispatcher:
 
         async def once(node: Node, left_s: float, attempt: int) -> Environment | None:
             await self._push(node, request.repo_id, request.commit, left_s)
-            asked = wire.prepare_out(replace(request, attempt=attempt))
+            asked = prepare_out(replace(request, attempt=attempt))
             async with self._call(node, request, lambda: node.stub.Prepare(asked, timeout=left_s)) as call:
                 async for response in call:
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("environment"):
-                        environment = wire.environment_in(response.environment)
+                        environment = environment_in(response.environment)
                         self._has_environment(node, environment)
                         return environment
                     on_progress(response.progress.stage, response.progress.message)
@@ -156,7 +159,7 @@ class Dispatcher:
                 await self._push(node, request.repo_id, commit, left_s)
             nonlocal answered
             asked = replace(request, attempt=attempt)
-            sent = wire.check_out(asked)
+            sent = check_out(asked)
             async with self._call(node, request, lambda: node.stub.Check(sent, timeout=left_s)) as call:
                 async for response in call:
                     if _late(response.attempt, attempt, node):
@@ -165,7 +168,7 @@ class Dispatcher:
                         if taking is not None and response.spool:
                             taking.begin(response.spool)
                             answered = node, asked
-                        return replace(wire.report_in(response.report), node=node.name)
+                        return replace(report_in(response.report), node=node.name)
                     on_progress(response.progress.stage, response.progress.message)
             return None
 
@@ -178,7 +181,7 @@ class Dispatcher:
             only=self._built.get(request.environment),
             bare=request.unsandboxed,
         )
-        deadline_s = wire.check_s(request) + request.limits.wall_s + _SLACK_S
+        deadline_s = check_s(request) + request.limits.wall_s + _SLACK_S
         report = await self._insist(need, request, once, deadline_s)
         if taking is not None:
             if answered is not None:
@@ -200,11 +203,11 @@ class Dispatcher:
             node.emptied()  # what was pushed may be gone
             try:
                 with channel.translated(f"worker {node.name}"):
-                    answer = await node.stub.Collect(wire.collect_out(kept), timeout=_COLLECT_S)
+                    answer = await node.stub.Collect(collect_out(kept), timeout=_COLLECT_S)
             except TandemError as error:
                 troubles.append(error)
             else:
-                freed += wire.freed_in(answer)
+                freed += freed_in(answer)
             finally:
                 node.emptied()  # and what was pushed meanwhile, too
         if troubles:

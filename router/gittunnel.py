@@ -90,15 +90,18 @@ async def _ended(carrying: asyncio.Task[None]) -> TandemError | None:
     return error if isinstance(error, TandemError) else None
 
 
+async def requests(opening: pb.GitOpen, reader: asyncio.StreamReader) -> AsyncIterator[pb.GitRequest]:
+    """Yield what a worker is sent: which repository and service, then what the Git on this side says."""
+    yield pb.GitRequest(open=opening)
+    async for piece in pieces(reader):
+        yield pb.GitRequest(data=piece)
+
+
 async def _carry(
     stub: Any, repo_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout_s: float
 ) -> None:
-    async def sent() -> AsyncIterator[pb.GitRequest]:
-        yield pb.GitRequest(open=pb.GitOpen(repo_id=repo_id, service="git-receive-pack"))
-        async for piece in pieces(reader):
-            yield pb.GitRequest(data=piece)
-
-    call = stub.Git(sent(), timeout=timeout_s)
+    opening = pb.GitOpen(repo_id=repo_id, service="git-receive-pack")
+    call = stub.Git(requests(opening, reader), timeout=timeout_s)
     try:
         async for response in call:
             writer.write(response.data)

@@ -26,7 +26,7 @@ from router.archive import Archive
 from router.journal import Entry, RunRow, standing
 from router.recorder import to_the_end
 from router.repository import OwnRepository, inspect
-from router.summary import RunInfo, detail, open_question, rehearsed
+from router.summary import RESUMABLE, RunInfo, detail, open_question, rehearsed
 from tandem import disk
 from tandem.errors import BadInput, BrokenJournal, Conflict
 from tandem.faults import failpoint
@@ -35,7 +35,6 @@ from tandem.types import Json, RunId, Task
 if TYPE_CHECKING:
     from router.engine import Engine
 
-_MAY_GO_ON = frozenset(("failed", "cancelled"))  # though it is over: a person may resume it
 _NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 _PRIORITY_MAX, _MINUTES_MAX = 10, 7 * 24 * 60  # as the API takes them
 _writing: set[Path] = set()  # files under way; this process is the only router of its state folder
@@ -54,7 +53,7 @@ async def export(engine: Engine, info: RunInfo, file: Path, *, move: bool) -> di
     if info.moved and not move:
         raise Conflict(f"run {info.run} was moved away; `tandem export --move {info.run}` writes its file once more")
     with _begun(file) as (opened, passing):
-        if move and not info.moved and (not info.over or info.state in _MAY_GO_ON):
+        if move and not info.moved and (not info.over or info.state in RESUMABLE):
             message = "moved to another machine; `tandem import` there goes on with it"
             await engine.set_state(info, state="cancelled", message=message, moved=True)
             failpoint("export.moved")
@@ -177,7 +176,7 @@ async def take_in(engine: Engine, file: Path, repo: str, order: Callable[[RunId]
 async def _adopted(engine: Engine, row: RunRow, entries: Sequence[Entry], *, moved: bool) -> RunInfo:
     await engine.journal.adopt(row, entries)
     info = await engine.restore(row.run)
-    if info.state in _MAY_GO_ON and not moved:
+    if info.state in RESUMABLE and not moved:
         message = f"it may go on where it comes from; `tandem export --move` there, to go on here ({info.message})"
         await engine.set_state(info, state=info.state, message=message, moved=True)
     return info

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,10 @@ from grpc import aio
 
 from tandem import __version__, channel, wire
 from tandem.errors import DeadlineExceeded, TandemError, Unreachable, VersionSkew
-from tandem.types import NodeInfo
+from tandem.types import Medium, NodeInfo
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceStub
+from tandem.wire.nodes import node_in
 
 DESCRIBE_S = 6.0
 PUSHED_MAX = 512  # commits that are remembered as pushed; a run has some ten
@@ -32,6 +33,11 @@ class Channels(NamedTuple):
 
     calls: aio.Channel
     git: aio.Channel
+
+    async def close(self) -> None:
+        """Close both; calls that are under way end as if they had broken."""
+        await self.calls.close()
+        await self.git.close()
 
 
 class Node:
@@ -59,14 +65,18 @@ class Node:
 
     def use(self, address: str, made: Channels) -> None:
         """Make every later call over `made`."""
-        self.address = address
-        self.channel, self.git_channel = made
+        self.address, self.channels = address, made
         self.stub: Any = WorkerServiceStub(made.calls)
         self.git_stub: Any = WorkerServiceStub(made.git)
 
     def known(self) -> NodeInfo | None:
         """Return what the node said a moment ago, or None where it has to be asked."""
         return self._info if time.monotonic() - self._asked_at < FRESH_S else None
+
+    @property
+    def places(self) -> Mapping[str, Medium]:
+        """Return where it said it can be reached, and over what; nothing before it said so."""
+        return {place.address: place.medium for place in self._info.places} if self._info else {}
 
     @property
     def asked_s(self) -> float:
@@ -119,7 +129,7 @@ class Node:
         except TandemError:
             self.doubt()  # what it said before is kept, to see whether it was started anew
             raise
-        info = wire.node_in(answer)
+        info = node_in(answer)
         if info.protocol != wire.PROTOCOL:  # one that does not look at ours
             self.doubt()
             raise VersionSkew(
@@ -141,5 +151,4 @@ class Node:
     async def close(self) -> None:
         """Close the connection; calls that are under way end as if it had broken."""
         self.gone = True
-        await self.channel.close()
-        await self.git_channel.close()
+        await self.channels.close()

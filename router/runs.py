@@ -8,52 +8,33 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
-from weakref import WeakValueDictionary
 
 from agents import personas
-from agents.tokens import counter
-from graphs.state import WORKFLOW_VERSION
-from graphs.team import Settings
 from router import artefacts, execution, flight, moving
 from router import verify as verification
-from router.accept import accept, new_run_id
 from router.awake import Awake
 from router.dispatcher import Dispatcher, Node
 from router.engine import Engine
 from router.feed import Watch
-from router.guardrail.findings import decide
-from router.guardrail.secrets import secrets
 from router.housekeeping import Housekeeping, must_be_over
-from router.journal import Journal, RunRow
-from router.pace import Pace
-from router.paired import Links
-from router.recorder import RunRecorder, cut_since_it_stopped, decision_in, is_new, to_the_end
+from router.journal import Journal
+from router.links import Links
+from router.orders import Orders
+from router.replay import replay
 from router.repository import OwnRepository
+from router.settings import settings_of
 from router.summary import RunInfo, detail, summary
 from tandem.config import Config
-from tandem.errors import (
-    BadReply,
-    BrokenJournal,
-    Conflict,
-    NotFound,
-    Refused,
-    ReplayDiffers,
-    ResourceExhausted,
-    TandemError,
-)
+from tandem.errors import BrokenJournal, NotFound, TandemError
 from tandem.events import RunEvent
 from tandem.ports import Guardrail
-from tandem.types import CommitId, Decision, Json, Limits, RunId, RunState
+from tandem.types import CommitId, Decision, Json, RunId
 
 log = logging.getLogger(__name__)
-RESUMABLE: frozenset[RunState] = frozenset(("failed", "cancelled"))
-# Recorded answers that nobody could use would only fail again; the second is a fault nobody foresaw.
-_WORTH_ASKING_ANEW = (BadReply.__name__, TandemError.__name__)
 _LOOK_S = 600.0  # between two looks whether it is time to clear up
 Progress = tuple[str, dict[str, Json]]
 
@@ -64,11 +45,9 @@ class Runs:
     def __init__(self, config: Config, engine: Engine, nodes: Dispatcher, links: Links) -> None:
         self._config = config
         self._engine = engine
-        self._journal = engine.journal
-        self._ports = engine.ports
         self._nodes = nodes
         self._links = links
-        self._orders: WeakValueDictionary[RunId, asyncio.Lock] = WeakValueDictionary()
+        self._orders = Orders(engine, config.router.queue, nodes.abandon)
         self._housekeeping = Housekeeping(engine.state, engine.roster, config.keep)
         self._awake = Awake(lambda: config.router.keep_awake and engine.at_work, self._woke)
         self._tasks = [
@@ -122,7 +101,7 @@ class Runs:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._engine.close()
         await self._nodes.close()
-        await self._journal.close()
+        await self._engine.journal.close()
 
     @property
     def busy(self) -> bool:
@@ -131,25 +110,7 @@ class Runs:
 
     async def submit(self, body: Mapping[str, Any]) -> dict[str, Json]:
         """Accept a task and return its summary. When this returns, the run survives anything."""
-        if self._engine.full:
-            limit = self._config.router.queue
-            raise ResourceExhausted(f"{limit} runs wait already; try later or raise router.queue")
-        task, checkout = await accept(body)
-        _refuse_secrets(task.plan or task.text)
-        info = RunInfo(run=new_run_id(), task=task, created_s=time.time())
-        stamp = f"{WORKFLOW_VERSION}.{personas.stamp(self._ports.personas)}"
-        row = RunRow(run=info.run, created_s=info.created_s, stamp=stamp, task=cast("Json", asdict(task)))
-        async with self._one_at_a_time(info.run):
-            info = await to_the_end(self._accepted(info, row))
-        log.info("run accepted", extra={"run_id": info.run, "language": task.language, "deliver": task.deliver})
-        return {**self._summary(info), "notes": list(checkout.notes), "language": task.language}
-
-    async def _accepted(self, info: RunInfo, row: RunRow) -> RunInfo:
-        await self._journal.add_run(row)
-        info = self._engine.roster.known(info.run) or info  # whoever asked for `latest` may have read it already
-        self._engine.roster.settle(info)
-        await self._engine.enqueue(info, settled=True)
-        return info
+        return await self._orders.submit(body)
 
     async def list_runs(self) -> list[dict[str, Json]]:
         """Return all runs, newest first."""
@@ -161,7 +122,7 @@ class Runs:
     async def get(self, run_id: RunId) -> dict[str, Json]:
         """Return everything about a run."""
         info = await self._engine.roster.find(run_id)
-        entries = await self._journal.entries(run_id)
+        entries = await self._engine.journal.entries(run_id)
         left = await asyncio.to_thread(artefacts.told, self._engine.state, run_id)
         try:
             return {**detail(info, entries), "artefacts": left}
@@ -200,119 +161,30 @@ class Runs:
 
     async def decide(self, run_id: RunId, decision: Decision) -> dict[str, Json]:
         """Record a person's answer, once, and go on with the run."""
-        async with self._one_at_a_time(run_id):
-            return await to_the_end(self._decide(run_id, decision))
-
-    async def _decide(self, run_id: RunId, decision: Decision) -> dict[str, Json]:
-        info = await self._engine.roster.find(run_id)
-        entries = await self._journal.entries(run_id)
-        earlier = [decision_in(e.value) for e in entries if e.kind == "answered" and e.step == decision.question]
-        question = info.question if info.state == "waiting" else None
-        if is_new(question, decision, earlier[-1] if earlier else None):
-            recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(info).emit)
-            info.question = None  # before the wait, so that a second answer at the same moment finds none
-            try:
-                await recorder.answered(decision)
-            except BaseException:
-                info.question = question
-                raise
-            self._engine.feed(info).emit(
-                "answer", {"question": decision.question, "choice": decision.choice, "by": decision.by}
-            )
-        elif question is None or question.id != decision.question:
-            return summary(info)  # it was answered before, and the run got on; else it was only recorded
-        info.question = None
-        await self._engine.enqueue(info, settled=True)
-        return summary(info)
+        return await self._orders.decide(run_id, decision)
 
     async def cancel(self, run_id: RunId) -> dict[str, Json]:
         """Stop a run. What it has is kept; `resume` goes on with it."""
-        async with self._one_at_a_time(run_id):
-            info = await self._engine.roster.find(run_id)
-            await to_the_end(self._engine.cancel(info))
-            self._nodes.abandon(run_id)
-            return summary(info)
+        return await self._orders.cancel(run_id)
 
     async def resume(self, run_id: RunId) -> dict[str, Json]:
         """Go on with a run that failed or was cancelled."""
-        async with self._one_at_a_time(run_id):
-            return await to_the_end(self._resume(run_id))
-
-    async def _resume(self, run_id: RunId) -> dict[str, Json]:
-        info = await self._engine.roster.find(run_id)
-        if info.state in ("queued", "running", "waiting"):
-            return summary(info)
-        if info.moved:
-            raise Conflict(f"run {run_id} was moved to another machine, which goes on with it")
-        if info.state not in RESUMABLE:
-            raise Conflict(f"run {run_id} is {info.state}; there is nothing to go on with")
-        if info.error in _WORTH_ASKING_ANEW:
-            entries = await self._journal.entries(run_id)
-            if not cut_since_it_stopped(entries):  # by a router that was killed just after
-                recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(info).emit)
-                await recorder.forget_last_step()
-        info.active_s = 0.0  # a person who says "go on" grants the time anew
-        await self._engine.enqueue(info)
-        return summary(info)
-
-    async def replay(self, run_id: RunId) -> dict[str, Json]:
-        """Run the graph offline over the journal, and compare what comes out."""
-        info = await self._engine.roster.find(run_id)
-        if not info.over and info.state != "waiting":
-            raise Conflict(f"run {run_id} is {info.state}; replay it when it has stopped")
-        entries = await self._journal.entries(run_id)
-        recorder = RunRecorder(self._journal, run_id, entries, emit=lambda kind, data: None, offline=True)
-        nowhere: Any = execution.Nowhere()
-        ports = execution.Ports(
-            models=nowhere, checks=nowhere, guard=nowhere, personas=self._ports.personas, settings=self._ports.settings
-        )
-        answer: dict[str, Json] = {"run": run_id, "commit": None, "same": False, "difference": None}
-        try:
-            ending = await execution.execute(info.task, recorder, await self._engine.repository(info), ports)
-        except ReplayDiffers as error:
-            # a merged run has a message where only its report could not be written
-            ended_early = bool(info.message) and "journal ends" in error.message
-            return answer | {"same": ended_early, "difference": error.message}
-        except TandemError as error:  # it ends the way it ended: that is the same
-            same = info.state == "failed" and type(error).__name__ == info.error
-            return answer | {"same": same, "difference": None if same else error.message}
-        commit = ending.outcome.get("commit")
-        state = "waiting" if ending.waiting else ending.outcome.get("state")
-        same = commit == info.commit and (state == info.state or info.state in RESUMABLE)
-        difference = None if same else f"it came to {state} {commit} and was {info.state} {info.commit}"
-        return answer | {"commit": commit or ending.state.get("product"), "same": same, "difference": difference}
+        return await self._orders.resume(run_id)
 
     async def undo(self, run_id: RunId) -> dict[str, Json]:
         """Revert a merged run with a commit of its own; once."""
-        async with self._one_at_a_time(run_id):
-            info = await self._engine.roster.find(run_id)
-            if info.state != "merged" or not info.commit:
-                raise Conflict(f"run {run_id} is {info.state}; only a merged run can be undone")
-            entries = await self._journal.entries(run_id)
-            recorder = RunRecorder(self._journal, run_id, entries, emit=self._engine.feed(info).emit)
-            repo, commit, branch = (
-                await self._engine.repository(info),
-                CommitId(info.commit),
-                info.branch or info.task.target,
-            )
+        return await self._orders.undo(run_id)
 
-            async def do() -> Json:
-                done = await repo.undo(commit, branch)
-                if not done.merged:  # not recorded, so that it can be tried again
-                    raise Conflict(done.message)
-                return cast("Json", asdict(done))
-
-            done = cast(
-                "dict[str, Json]", await recorder.effect("undo", "undone", {"commit": commit, "branch": branch}, do)
-            )
-            return {"run": run_id, **done}
+    async def replay(self, run_id: RunId) -> dict[str, Json]:
+        """Run the graph offline over the journal, and compare what comes out."""
+        return await replay(self._engine, await self._engine.roster.find(run_id))
 
     async def verify(
         self, repo: str, commit: str, *, prepare: bool = False, unsandboxed: bool = False
     ) -> AsyncIterator[Progress]:
         """Establish a commit's proof anew: progress, then one result."""
         allowed = verification.Allowed(network=prepare, unsandboxed=unsandboxed)
-        found = verification.verify(self._engine.state, repo, commit, self._ports, allowed)
+        found = verification.verify(self._engine.state, repo, commit, self._engine.ports, allowed)
         async for kind, data in found:
             yield kind, data
 
@@ -324,13 +196,13 @@ class Runs:
 
     async def export(self, run_id: RunId, file: str, *, move: bool) -> dict[str, Json]:
         """Write a run into a file; with `move` it goes on only where it is taken in."""
-        async with self._one_at_a_time(run_id):
+        async with self._orders.turn(run_id):
             return await moving.export(self._engine, await self._engine.roster.find(run_id), Path(file), move=move)
 
     async def take_in(self, file: str, repo: str) -> dict[str, Json]:
         """Take a run in from a file and return its summary."""
         async with self._housekeeping.lock:  # what it brings is named by no run of the journal at first
-            return self._summary(await moving.take_in(self._engine, Path(file), repo, self._one_at_a_time))
+            return self._summary(await moving.take_in(self._engine, Path(file), repo, self._orders.turn))
 
     async def clear(self, *, run: str, days: float | None, dry_run: bool) -> dict[str, Json]:
         """Clear away what is old, and `run` whatever its age ("" for none); return what that freed."""
@@ -343,7 +215,7 @@ class Runs:
             days=days,
             dry_run=dry_run,
             idle=not self._engine.at_work,
-            busy=lambda run: (order := self._orders.get(run)) is not None and order.locked(),
+            busy=self._orders.is_under_way,
         )
         self._engine.drop()
         told: list[Json] = [{"what": one.what, "count": one.count, "bytes": one.size_bytes} for one in freed]
@@ -389,45 +261,3 @@ class Runs:
     async def resolve(self, prefix: str) -> RunId:
         """Return the run that `prefix`, or `latest`, means; raises as `Roster.resolve` does."""
         return await self._engine.roster.resolve(prefix)
-
-    def _one_at_a_time(self, run_id: RunId) -> asyncio.Lock:
-        """Return what keeps two orders about one run apart: each looks at what the other has done."""
-        return self._orders.setdefault(run_id, asyncio.Lock())
-
-
-def _refuse_secrets(text: str) -> None:
-    """Refuse a task that carries a credential before it reaches the journal, where nothing is ever deleted.
-
-    Raises:
-        Refused: It does; nothing was stored.
-    """
-    found = decide([finding for finding in secrets(text) if finding.verdict == "block"])
-    if found.verdict == "block":
-        raise Refused(f"{'; '.join(found.reasons)}; nothing was stored: take it out and hand the task in again")
-
-
-def settings_of(config: Config) -> Settings:
-    """Return what the workflow needs of the configuration."""
-    pace = Pace()
-    check = config.check
-    return Settings(
-        models={"router": config.models.router, "worker": config.models.worker},
-        contexts={"router": config.context.router, "worker": config.context.worker},
-        rounds={"low": config.rounds.low, "medium": config.rounds.medium, "high": config.rounds.high},
-        limits=Limits(
-            wall_s=check.wall_s,
-            memory_bytes=int(check.memory_gib * (1 << 30)),
-            processes=check.processes,
-            output_bytes=check.output_mib << 20,
-        ),
-        repeats=check.repeats,
-        mutation_s=check.mutation_s,
-        artefacts=tuple(check.artefacts),
-        call_s=config.router.call_s,
-        work_s=config.router.work_s,
-        counts={"router": counter(config.context.router_tokenizer), "worker": counter(config.context.worker_tokenizer)},
-        prepare_s=config.prepare.wall_s,
-        prepare_network=config.prepare.network,
-        expected_s=pace.expected_s,
-        took=pace.add,
-    )

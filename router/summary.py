@@ -10,6 +10,7 @@ from router.holds import Hold
 from router.journal import Entry
 from tandem.types import ENDED, Json, Question, RunId, RunState, Task
 
+RESUMABLE: frozenset[RunState] = frozenset(("failed", "cancelled"))  # over, until a person has them go on
 _LONG = frozenset(("assessment", "plan", "document", "findings", "report"))  # facts that are read from the journal
 
 

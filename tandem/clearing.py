@@ -70,13 +70,13 @@ async def drop_references(git_dir: Path, names: Iterable[str]) -> None:
     """Delete references, all of them or none."""
     orders = "".join(f"delete {name}\n" for name in names)
     if orders:
-        _drop_lock(git_dir / _LOCK)
+        drop_lock(git_dir / _LOCK, _REPACK_S)
         await git("update-ref", "--stdin", git_dir=git_dir, stdin=orders.encode())
 
 
 async def _repack(git_dir: Path, before_s: float) -> None:
     """Put what is led to into one pack; of the rest, what was written before `before_s` goes, what is newer is loose."""
-    _drop_lock(git_dir / _LOCK)
+    drop_lock(git_dir / _LOCK, _REPACK_S)
     await git("pack-refs", "--all", git_dir=git_dir)
     expiry = f"@{int(before_s)} +0000"
     await git("repack", "-a", "-d", "-q", f"--unpack-unreachable={expiry}", git_dir=git_dir, timeout_s=_REPACK_S)
@@ -92,7 +92,7 @@ async def gather(git_dir: Path) -> bool:
     try:
         if not await asyncio.to_thread(_scattered, git_dir):
             return False
-        _drop_lock(git_dir / _LOCK)
+        drop_lock(git_dir / _LOCK, _REPACK_S)
         await git("pack-refs", "--all", git_dir=git_dir)
         await git("repack", "--geometric=2", "-d", "-q", git_dir=git_dir, timeout_s=_REPACK_S)
     except (TandemError, OSError) as error:
@@ -114,10 +114,10 @@ def _count(folder: Path, pattern: str) -> int:
     return sum(1 for _ in folder.glob(pattern))
 
 
-def _drop_lock(lock: Path) -> None:
-    """Remove the lock of a git that was killed: a living one holds it for less than a repack may take."""
+def drop_lock(lock: Path, age_s: float) -> None:
+    """Remove the lock of a git that was killed: a living one holds it for less than `age_s`."""
     with contextlib.suppress(OSError):
-        if time.time() - lock.stat().st_mtime > _REPACK_S:
+        if time.time() - lock.stat().st_mtime > age_s:
             lock.unlink()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from tandem import addresses, artefacts, endpoints
@@ -44,6 +44,14 @@ __all__ = [
     "state_dir",
 ]
 CODING_CONTEXT_MIN = 16384  # below it, the same model falls from 71 to 52 on aider's benchmark
+
+
+def _split(value: object) -> object:
+    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+_Listed = Annotated[list[str], BeforeValidator(_split)]
+"""In a variable, parts with commas between them."""
 
 
 class _Section(BaseModel):
@@ -144,14 +152,9 @@ class CheckConfig(_Section):
     output_mib: Annotated[int, Field(ge=1)] = 8
     repeats: Annotated[int, Field(ge=0, le=20)] = 2
     mutation_s: Annotated[float, Field(ge=0)] = 10.0
-    artefacts: list[str] = list(artefacts.DEFAULT)
+    artefacts: _Listed = list(artefacts.DEFAULT)
     """Files that tests leave and that are brought back from the checks a person looks at: patterns of paths from the folder
     of the check. None named: nothing is."""
-
-    @field_validator("artefacts", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("artefacts")
     @classmethod
@@ -221,7 +224,7 @@ class WorkerConfig(_Section):
     """Checks at the same time; with 0, tests are run and packages installed on other machines alone."""
     queue: Annotated[int, Field(ge=1)] = 64
     """Calls that may wait for their turn; one more is refused."""
-    listen: list[str] = Field(default_factory=list[str])
+    listen: _Listed = Field(default_factory=list[str])
     """Private addresses of this machine, `HOST` or `HOST:PORT`, on which paired routers may call; empty: all of them as
     soon as there is a paired router, and none before."""
     upgrade: bool = False
@@ -232,11 +235,6 @@ class WorkerConfig(_Section):
     share_registries: bool = False
     """Whether what a paired router has installed here may use this user's settings of pip, npm and Go: names and passwords
     of package registries are in them."""
-
-    @field_validator("listen", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("listen")
     @classmethod

@@ -94,6 +94,18 @@ def must_have_room(what: str, place: Path, needed_bytes: int = NEEDED_BYTES) -> 
         raise full(what, place)
 
 
+def replace_file(file: Path, content: bytes) -> None:
+    """Write an owner-only file as a whole: after a power cut it is the old one or the new one."""
+    fresh = file.with_name(f".{file.name}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(descriptor)
+    fresh.replace(file)
+    sync_folder(file.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Have a folder's list of names on disk, so that a file renamed into it survives a power cut."""
     with contextlib.suppress(OSError):  # some file systems cannot

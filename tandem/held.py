@@ -1,4 +1,4 @@
-"""A file that is locked as long as a process lives, and says which one.
+"""A file that is locked: as long as a process lives, and says which one, or for a moment, in turns.
 
 The lock is the kernel's (flock), so it is gone with the process, however that ends. A worker that a service manager keeps
 running holds one in its state folder; a router that sees it starts none of its own.
@@ -6,14 +6,18 @@ running holds one in its state folder; a router that sees it starts none of its 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import time
+from collections.abc import Generator
 from pathlib import Path
 
 from tandem import disk
-from tandem.errors import AlreadyRunning
+from tandem.errors import AlreadyRunning, TandemError
 
 SERVICE = "service.lock"  # in a worker's state folder
+_LOOK_S = 0.02
 
 
 def hold(path: Path) -> int:
@@ -53,3 +57,32 @@ def owner(path: Path) -> str:
     finally:
         os.close(descriptor)
     return ""
+
+
+@contextlib.contextmanager
+def in_turn(path: Path, wait_s: float, busy: TandemError) -> Generator[None]:
+    """Be the only one who holds `path`, once whoever else does is done with it.
+
+    Raises:
+        TandemError: `busy`, where that took longer than `wait_s`.
+        OSError: It cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        until = time.monotonic() + wait_s
+        while not _is_taken(descriptor):
+            if time.monotonic() > until:
+                raise busy
+            time.sleep(_LOOK_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_taken(descriptor: int) -> bool:
+    """Take a lock that is free."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -8,11 +8,9 @@ silently. Who may do what with a peer is the caller's business.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
-import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from tandem import disk, endpoints
+from tandem import disk, endpoints, held
 from tandem.errors import BadInput, Conflict, NotFound
 from tandem.identity import NodeId, id_of
 from tandem.paths import private_dir
@@ -176,16 +174,9 @@ class Peers:
         return changed
 
     def _write(self, peer: Peer) -> None:
-        file = self._file(peer.id)
-        fresh = file.with_suffix(".new")
+        text = json.dumps(asdict(peer), ensure_ascii=False, indent=1)
         with disk.watched("a paired machine could not be stored", self._folder):
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-                json.dump(asdict(peer), out, ensure_ascii=False, indent=1)
-                out.flush()
-                os.fsync(out.fileno())
-            fresh.replace(file)
-            disk.sync_folder(self._folder)
+            disk.replace_file(self._file(peer.id), text.encode())
 
     def _file(self, node: NodeId) -> Path:
         return self._folder / f"{node}.json"
@@ -221,20 +212,9 @@ class Peers:
     def _locked(self) -> Generator[None]:
         """Keep two programs' changes apart; readers need no lock."""
         private_dir(self._folder)
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            until = time.monotonic() + _LOCK_S
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > until:
-                        raise Conflict(f"another program has been changing {self._folder} for {_LOCK_S:g} s") from None
-                    time.sleep(0.02)
+        busy = Conflict(f"another program has been changing {self._folder} for {_LOCK_S:g} s")
+        with held.in_turn(self._folder / "lock", _LOCK_S, busy):
             yield
-        finally:
-            os.close(descriptor)
 
 
 def named(name: str) -> str:

@@ -132,13 +132,5 @@ def _read(file: Path, kind: type[_M]) -> _M | None:
 
 
 def _write(file: Path, value: BaseModel) -> None:
-    """Replace a file as a whole: after a power cut it is the old one or the new one."""
-    new = file.with_name(f".{file.name}.new")
     with disk.watched("an upgrade could not be noted", file):
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(value.model_dump_json().encode())
-            out.flush()
-            os.fsync(descriptor)
-        new.replace(file)
-        disk.sync_folder(file.parent)
+        disk.replace_file(file, value.model_dump_json().encode())

@@ -11,7 +11,7 @@ import pytest
 
 import router as router  # sets the switches that LangGraph reads at import, whichever test imports it first
 
-pytest_plugins = ["tests.faults.matrix", "tests.support.needs"]
+pytest_plugins = ["tests.faults.matrix", "tests.support.needs", "tests.support.town"]
 
 for name in list(os.environ):
     ours = name.startswith("TANDEM_") and name != "TANDEM_SOAK"

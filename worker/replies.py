@@ -16,10 +16,10 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from tandem import wire
 from tandem.paths import private_dir
 from tandem.types import CompleteRequest, Reply
 from tandem.v1 import worker_pb2 as pb
+from tandem.wire.questions import complete_out, reply_in, reply_out
 
 log = logging.getLogger(__name__)
 KEPT_S = 12 * 3600.0  # as long as a router waits for a worker, by default
@@ -46,12 +46,12 @@ class Replies:
         if hashlib.sha256(body).digest() != digest:
             return None
         with contextlib.suppress(DecodeError):
-            return wire.reply_in(pb.CompleteResponse.FromString(body).reply)
+            return reply_in(pb.CompleteResponse.FromString(body).reply)
         return None
 
     def put(self, request: CompleteRequest, reply: Reply) -> None:
         """Keep a reply, whole or not at all; where that fails, it is told all the same."""
-        body = wire.reply_out(reply).SerializeToString()
+        body = reply_out(reply).SerializeToString()
         file = self._file(request)
         passing = file.with_suffix(".part")
         try:
@@ -68,7 +68,7 @@ class Replies:
             self._sweep()
 
     def _file(self, request: CompleteRequest) -> Path:
-        question = wire.complete_out(replace(request, deadline_s=0.0, priority=0))
+        question = complete_out(replace(request, deadline_s=0.0, priority=0))
         digest = hashlib.sha256(question.SerializeToString(deterministic=True))
         return self._folder / digest.hexdigest()
 

@@ -24,6 +24,10 @@ from tandem.ports import OnProgress
 from tandem.spool import Spool
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer
+from tandem.wire.checks import artefact_out, check_in, report_out
+from tandem.wire.nodes import node_out
+from tandem.wire.questions import chunk_out, complete_in, reply_out
+from tandem.wire.upkeep import collect_in, environment_out, freed_out, prepare_in
 from worker import callers, freememory, gittunnel
 from worker.backends.base import Backends
 from worker.fence import Fence
@@ -114,7 +118,7 @@ class Servicer(WorkerServiceServicer):
                 ),
             )
         models, trouble = await self._offer.backends.models()
-        return wire.node_out(
+        return node_out(
             replace(
                 node,
                 models=tuple(models),
@@ -130,7 +134,7 @@ class Servicer(WorkerServiceServicer):
     async def Complete(self, request: pb.CompleteRequest, context: Any) -> AsyncIterator[pb.CompleteResponse]:
         """Ask a model, or join the call that does."""
         async with self._answering(context):
-            asked = wire.complete_in(request)
+            asked = complete_in(request)
             if request.resume_offset < 0:
                 raise errors.BadInput(f"resume_offset is {request.resume_offset}; it counts characters from 0")
             work = self._replies.batches(
@@ -144,9 +148,9 @@ class Servicer(WorkerServiceServicer):
                 async for batch in work:
                     for part in _joined(batch, request.resume_offset):
                         if isinstance(part, types.Chunk):
-                            yield wire.chunk_out(part, asked.attempt)
+                            yield chunk_out(part, asked.attempt)
                         else:
-                            yield wire.reply_out(part, asked.attempt)
+                            yield reply_out(part, asked.attempt)
 
     async def _generate(self, request: types.CompleteRequest) -> AsyncIterator[types.Chunk | types.Reply]:
         kept = self._offer.replies.find(request)
@@ -171,7 +175,7 @@ class Servicer(WorkerServiceServicer):
         """Run tests, or join the run that does; asked with a spool, send what they left, from where the router has it."""
         async with self._answering(context):
             self._must_run_tests()
-            asked = wire.check_in(request)
+            asked = check_in(request)
             callers.must_be_sandboxed(unsandboxed=asked.unsandboxed)
             asked = replace(asked, repo_id=callers.repository(asked.repo_id))
             deadline_s = asked.limits.wall_s + request.header.deadline_s + _SLACK_S
@@ -185,7 +189,7 @@ class Servicer(WorkerServiceServicer):
                     failpoint("worker.report")
                 named = replace(report, node=self._offer.node.name)
                 response = pb.CheckResponse(
-                    report=wire.report_out(named), attempt=asked.attempt, spool=spool.id if spool else ""
+                    report=report_out(named), attempt=asked.attempt, spool=spool.id if spool else ""
                 )
                 return _Checked(response, spool)
 
@@ -196,7 +200,7 @@ class Servicer(WorkerServiceServicer):
             if request.spool:
                 spool = _spool(self._checks.kept(name, asked.attempt), request.spool)
                 async for piece in _pieces(spool, request.spool_messages):
-                    yield wire.artefact_out(piece, asked.attempt)
+                    yield artefact_out(piece, asked.attempt)
                 return
             started = self._checks.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
             async with aclosing(started):  # else a lost listener would count until the garbage is collected
@@ -207,14 +211,14 @@ class Servicer(WorkerServiceServicer):
         """Build an environment, or join the build."""
         async with self._answering(context):
             self._must_run_tests()
-            asked = wire.prepare_in(request)
+            asked = prepare_in(request)
             asked = replace(asked, repo_id=callers.repository(asked.repo_id))
 
             async def work(tell: OnProgress) -> pb.PrepareResponse:
                 with disk.watched("packages could not be installed", self._offer.state):
                     environment = await self._offer.prepares.prepare(asked, tell)
                     self._offer.fence.check()
-                return pb.PrepareResponse(environment=wire.environment_out(environment), attempt=asked.attempt)
+                return pb.PrepareResponse(environment=environment_out(environment), attempt=asked.attempt)
 
             def told(stage: str, message: str) -> pb.PrepareResponse:
                 return pb.PrepareResponse(progress=pb.Progress(stage=stage, message=message), attempt=asked.attempt)
@@ -293,9 +297,9 @@ class Servicer(WorkerServiceServicer):
     async def Collect(self, request: pb.CollectRequest, context: Any) -> pb.CollectResponse:
         """Remove what nobody needs."""
         async with self._answering(context):
-            freed = await self._offer.collects(callers.keeps(wire.collect_in(request)))
+            freed = await self._offer.collects(callers.keeps(collect_in(request)))
             failpoint("worker.collected")
-            return wire.freed_out(freed)
+            return freed_out(freed)
         raise AssertionError("aborting raises")
 
     async def Measure(self, request: pb.MeasureRequest, context: Any) -> AsyncIterator[pb.MeasureResponse]:

@@ -27,7 +27,7 @@ async def _of(node: PairedNode) -> list[Figure]:
         await node.look()
         await node.survey()
         await node.look()
-        route = node.routes.get(node.address)
+        route = node.ways.routes.get(node.address)
         if route is None:  # it was found elsewhere in between
             return untaken(f"the way over {node.address} was not measured; run this again", *_NAMES, of=node.name)
         trips = [await measuring.round_trip_s(node.stub, node.name, _WAIT_S) for _ in range(_ROUNDS)]

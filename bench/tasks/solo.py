@@ -200,7 +200,7 @@ async def _sandbox(state: Path) -> str:
     try:
         return (await node.describe()).sandbox
     finally:
-        await node.channel.close()
+        await node.channels.calls.close()
 
 
 def _persona() -> Persona:

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from cli import output
-from cli.commands.bench import progress
 from cli.launch import ensure_router
+from cli.progress import progress
 from tandem.config import load, state_dir
 from tandem.errors import BadInput
 

@@ -5,17 +5,15 @@ The measuring is the bench room's.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
-import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cli import output
+from cli.progress import progress
 from cli.render.loose import mapping
 from cli.render.text import one_line
 from tandem.errors import BadInput
@@ -173,39 +171,6 @@ def _drawn(module: Any, found: dict[str, Any], file: str | None) -> dict[str, An
         except OSError as error:
             output.remark(f"the plot was not written: {error.strerror}; {file}")
     return found
-
-
-@contextlib.contextmanager
-def progress(total: int, noun: str) -> Generator[Callable[..., None]]:
-    """Show on standard error how far it is: a bar at a terminal, a line each time elsewhere.
-
-    What it yields is told how many are done, the last of them in words, and how many there are, where that was not known.
-    """
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-
-        def line(done: int, words: str, total: int | None = total) -> None:
-            output.remark(f"{done} of {total} {noun}  {words}".rstrip())
-
-        yield line
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        MofNCompleteColumn(),
-        TextColumn(noun),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=total or None)
-
-        def draw(done: int, words: str, total: int | None = total) -> None:
-            bar.update(task, completed=done, total=total, description=words, refresh=True)
-
-        yield draw
 
 
 def _say(found: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any], int], list[str]] | None) -> None:

@@ -20,15 +20,15 @@ import click
 from cli import output, stage
 from cli.ask import checked_diff, show_question
 from cli.client import Client
-from cli.commands.machines import shut_down
 from cli.commands.run import follow
-from cli.commands.verify import progress_line, prove, result_line
+from cli.commands.verify import prove, result_line, telling
 from cli.follow import Answer
 from cli.launch import ensure_router, spinner
 from cli.render.loose import items, mapping, objects, text
 from cli.render.summary import for_program, report_lines
 from cli.render.text import duration, visible
 from cli.show import Display, JsonDisplay, display
+from cli.shutdown import shut_down
 from tandem.errors import BadConfig, TandemError, Unavailable
 
 WORDS = "a rehearsal: the replies are a script, everything else is real"
@@ -120,17 +120,12 @@ def _play(set_up: stage.Stage, as_json: bool) -> tuple[int, dict[str, Any]]:
 
 def _verify(client: Client, set_up: stage.Stage, commit: str, as_json: bool, *, bare: bool) -> bool:
     """Prove the merged commit again on a clean clone."""
-
-    def progress(data: dict[str, Any]) -> None:
-        if as_json:
-            output.say_json({"event": "verify.progress", **data})
-        else:
-            output.say(f"  {progress_line(data)}")
-
     if not as_json:
         output.say("verifying on a clean clone, without the notes")
     try:
-        result = prove(client, str(stage.clone(set_up)), commit, unsandboxed=bare, progress=progress)
+        result = prove(
+            client, str(stage.clone(set_up)), commit, unsandboxed=bare, progress=telling("verify.progress", as_json)
+        )
     except TandemError as error:
         output.remark(f"not verified: {error.message}")
         return False

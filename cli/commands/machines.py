@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -11,15 +10,14 @@ from typing import Any
 import click
 
 from cli import output
-from cli.client import Client, NoRouter
+from cli.client import NoRouter
 from cli.launch import client, ensure_router, spinner
 from cli.render.lines import hold_line
 from cli.render.loose import items, mapping, number, objects, text, whole
 from cli.render.text import duration, one_line
-from tandem.errors import TandemError, Unavailable
+from cli.shutdown import shut_down
 from tandem.paths import state_dir
 
-_DOWN_S = 20.0
 _json = click.option("--json", "as_json", is_flag=True, help="Print one object.")
 
 
@@ -68,54 +66,6 @@ def down(as_json: bool) -> None:
         return
     who = f"the router (process {pid})" if pid else "the router"
     output.say_json({"running": False, "pid": pid}) if as_json else output.say(f"{who} has left")
-
-
-def shut_down() -> int | None:
-    """Ask the router to leave, wait until its process has, and return the process's id; None where none ran.
-
-    Raises:
-        Unavailable: It is still there after `_DOWN_S`.
-    """
-    found, pid = client(), 0
-    try:
-        with contextlib.suppress(TandemError), spinner("asking the router"):
-            pid = whole(found.get("/v1/status", read_s=15), "pid")  # one that could not start tells no id
-        found.post("/v1/shutdown", read_s=15)
-    except NoRouter:
-        return pid or None
-    with spinner("the router is leaving"):
-        until = time.monotonic() + _DOWN_S
-        while time.monotonic() < until:
-            if not _answers(found) and not (pid and _alive(pid)):
-                return pid
-            time.sleep(0.05)
-    raise Unavailable(f"the router (process {pid or '?'}) has not left within {_DOWN_S:.0f} s; `kill {pid or 'PID'}`")
-
-
-def _answers(found: Client) -> bool:
-    try:
-        found.get("/v1/status", read_s=5)
-    except NoRouter:
-        return False
-    except TandemError:
-        return True
-    return True
-
-
-def _alive(pid: int) -> bool:
-    try:
-        done, _ = os.waitpid(pid, os.WNOHANG)  # where this command started it, it would stay a zombie
-        if done:
-            return False
-    except ChildProcessError:
-        pass  # somebody else's child, as usual
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from cli import output
-from cli.commands.machines import shut_down
 from cli.service import here
 from cli.service.description import Role, System, text_for
 from cli.service.manager import Place, install, uninstall
+from cli.shutdown import shut_down
 from tandem.errors import BadInput
 
 _role = click.argument("role", type=click.Choice(["router", "worker"]))

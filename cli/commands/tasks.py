@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cli import output
-from cli.commands.bench import progress
+from cli.progress import progress
 from tandem.errors import BadInput
 
 _CODERS = ("oracle", "flaky", "cheater", "team", "solo")

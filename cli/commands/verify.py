@@ -30,15 +30,8 @@ def verify(commit: str, repo: str, prepare: bool, as_json: bool) -> int:
     A range such as main..topic is proven commit by commit. Exits with 0 where the proof holds (or a commit is
     documentation and says so), else with 1: also where a person merged it without a proof.
     """
-    client = ensure_router()
-
-    def progress(data: dict[str, Any]) -> None:
-        if as_json:
-            output.say_json({"event": "progress", **data})
-        else:
-            output.say(f"  {progress_line(data)}")
-
-    result = prove(client, str(Path(repo).expanduser().absolute()), commit, prepare=prepare, progress=progress)
+    client, tell = ensure_router(), telling("progress", as_json)
+    result = prove(client, str(Path(repo).expanduser().absolute()), commit, prepare=prepare, progress=tell)
     if as_json:
         output.say_json(result)
     else:
@@ -83,6 +76,18 @@ def _told(stream: Any) -> Any:
         if event is None:
             return
         yield event.kind, event.data
+
+
+def telling(event: str, as_json: bool) -> Callable[[dict[str, Any]], None]:
+    """Return what says how far a proof is, as a line or as an object named `event`."""
+
+    def tell(data: dict[str, Any]) -> None:
+        if as_json:
+            output.say_json({"event": event, **data})
+        else:
+            output.say(f"  {progress_line(data)}")
+
+    return tell
 
 
 def progress_line(data: dict[str, Any]) -> str:

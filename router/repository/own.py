@@ -178,7 +178,7 @@ class OwnRepository:
         ref = f"refs/tandem/runs/{self.ref_part(run_id)}/{self.ref_part(name)}"
         said = await self._store.run("update-ref", ref, commit, check=False)
         if said.returncode != 0:
-            _drop_stale_lock(self._store.git_dir / f"{ref}.lock")  # of a git that was killed
+            clearing.drop_lock(self._store.git_dir / f"{ref}.lock", _STALE_LOCK_S)
             await self._store.run("update-ref", ref, commit)
 
     async def packed(self, run_id: RunId, base: CommitId) -> bytes:
@@ -298,12 +298,6 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _drop_stale_lock(lock: Path) -> None:
-    with contextlib.suppress(OSError):
-        if time.time() - lock.stat().st_mtime > _STALE_LOCK_S:
-            lock.unlink()
 
 
 def _sweep(tmp: Path) -> None:

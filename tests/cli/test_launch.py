@@ -11,8 +11,8 @@ import pytest
 
 from cli import launch
 from cli.client import Client
-from cli.commands.machines import shut_down
 from cli.launch import ensure_router, last_lines, spinner
+from cli.shutdown import shut_down
 from tandem.errors import BadConfig
 from tandem.paths import socket_path
 

@@ -4,85 +4,18 @@ Needs root and Linux's network namespaces.
 """
 
 import json
-import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
 from tandem import identity
 from tandem.peers import Peers
-from tests.support.namespaces import ROOT, Net
+from tests.support.town import SECRET, Town
 
 pytestmark = pytest.mark.needs("network namespaces")
 CANARY = "canary-7d2f9c-of-the-prompt"
-SECRET = "canary-51ab07-of-the-reply"
 CONTROL = "canary-c3e4f0-in-plain-text"
 PORTS = "8000"
-
-
-class Town:
-    """The three machines, their state folders, and what runs on them."""
-
-    def __init__(self, folder: Path, net: Net) -> None:
-        self.folder, self.net = folder, net
-        self._running: list[subprocess.Popen[str]] = []
-        script = folder / "script.yaml"
-        script.write_text(json.dumps({"name": "play", "replies": [{"persona": "coder", "text": SECRET}]}))
-        self._script = script
-
-    def state(self, name: str) -> Path:
-        return self.folder / name
-
-    def env(self, name: str) -> dict[str, str]:
-        return {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
-            "PYTHONPATH": str(ROOT),
-            "TANDEM_STATE": str(self.state(name)),
-            "TANDEM_CONFIG": os.devnull,
-            "TANDEM_MODELS_ROUTER": "rehearsal/play",
-            "TANDEM_MODELS_WORKER": "rehearsal/play",
-            "TANDEM_REHEARSAL_SCRIPT": str(self._script),
-        }
-
-    def start(
-        self, name: str, *program: str, env: Mapping[str, str] | None = None
-    ) -> tuple[subprocess.Popen[str], object]:
-        """Start a program that says a line of JSON when it is ready."""
-        child = self.net.spawn(name, *program, env=env or self.env(name))
-        self._running.append(child)
-        assert child.stdout is not None
-        return child, json.loads(child.stdout.readline())
-
-    def tandem(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.net.run(name, "-m", "tandem", "cli", *arguments, env=self.env(name))
-
-    def play(self, name: str, part: str, *arguments: str) -> object:
-        return self.net.play(name, part, *arguments, env=self.env(name))
-
-    def eventually(self, true: Callable[[], bool]) -> None:
-        end = time.monotonic() + 20
-        while not true():
-            assert time.monotonic() < end, "it did not come about"
-            time.sleep(0.1)
-
-    def stop(self) -> None:
-        for child in self._running:
-            child.kill()
-            child.communicate()
-
-
-@pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    with Net("router", "worker", "attacker") as net:
-        made = Town(tmp_path, net)
-        try:
-            yield made
-        finally:
-            made.stop()
 
 
 def test_whoever_is_not_paired_gets_nothing_and_reads_nothing(town: Town) -> None:

@@ -7,27 +7,14 @@ import json
 import select
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tandem.peers import Peers
-from tests.e2e.test_attacker import SECRET, Town
-from tests.support.namespaces import Net
 from tests.support.pairs import paired
+from tests.support.town import SECRET, Town
 
 pytestmark = pytest.mark.needs("network namespaces")
-
-
-@pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    with Net("router", "worker", "attacker") as net:
-        made = Town(tmp_path, net)
-        try:
-            yield made
-        finally:
-            made.stop()
 
 
 def test_a_code_is_enough_and_an_announcement_more_is_not_believed(town: Town) -> None:

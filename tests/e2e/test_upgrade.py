@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import upgrade
+from cli.upgrade import checkout
 from tandem import build, interfaces, upgrades
 from tandem.errors import Unavailable
 from tandem.paths import private_dir, socket_path
@@ -45,7 +45,7 @@ class Remote:
         return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
     def speak(self, protocol: int) -> None:
-        wire = self.path / "tandem" / "wire.py"
+        wire = self.path / "tandem" / "wire" / "__init__.py"
         was = wire.read_text()
         new = re.sub(r"^PROTOCOL = \d+$", f"PROTOCOL = {protocol}", was, flags=re.MULTILINE)
         assert f"\nPROTOCOL = {protocol}\n" in new
@@ -375,10 +375,10 @@ def test_a_set_up_that_takes_too_long_is_ended_as_a_whole(
 ) -> None:
     second = remote.commit("second", "setup:\n\t@sleep 1000 & echo $$! > .child; wait\n")
     remote("fetch", "-q", where=machine.checkout)
-    monkeypatch.setattr(upgrade, "SETUP_S", 3.0)
-    step = upgrade.Step(old=remote.first, new=second, subjects=())
+    monkeypatch.setattr(checkout, "SETUP_S", 3.0)
+    step = checkout.Step(old=remote.first, new=second, subjects=())
     with upgrades.alone(machine.state) as lock, pytest.raises(Unavailable, match="timed out after 3"):
-        upgrade.carry_out(step, private_dir(machine.state), lambda words: None, lock, machine.checkout)
+        checkout.carry_out(step, private_dir(machine.state), lambda words: None, lock, machine.checkout)
     child = int((machine.checkout / ".child").read_text())
     until(lambda: not _lives(child), "what make started lives on")
     assert (machine.head, machine.setups) == (remote.first, 1)

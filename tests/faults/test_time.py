@@ -21,9 +21,10 @@ from grpc import aio
 
 from router import gittunnel
 from router.node import Node
-from tandem import channel, wire
+from tandem import channel
 from tandem.errors import Unreachable
 from tandem.types import Reply
+from tandem.wire.questions import complete_out, reply_in
 from tests.faults.matrix import Reached
 from tests.faults.scene import Place, came_to, ground, held, merged_once, passed, quick, scene, stopped, wanted
 from tests.faults.wires import until
@@ -171,15 +172,15 @@ async def node_of(machine: Machine) -> AsyncGenerator[Node]:
     try:
         yield made
     finally:
-        await made.channel.close()
+        await made.channels.calls.close()
 
 
 async def asked(node: Node, name: str, persona: str = "coder") -> Reply | None:
     """Ask over a connection, and only once."""
     reply: Reply | None = None
     try:
-        async for response in node.stub.Complete(wire.complete_out(question(name, persona)), timeout=30):
-            reply = wire.reply_in(response.reply) if response.HasField("reply") else reply
+        async for response in node.stub.Complete(complete_out(question(name, persona)), timeout=30):
+            reply = reply_in(response.reply) if response.HasField("reply") else reply
     except aio.AioRpcError as error:
         raise channel.error_in(error, "worker desk") from error
     return reply

@@ -31,6 +31,7 @@ from tandem.errors import DeadlineExceeded, ResourceExhausted, VersionSkew
 from tandem.types import Chunk, Reply
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from tandem.wire.questions import complete_out
 from tests.faults import scene
 from tests.faults.desk import Desk, asking, come, desk_in, insisting, over
 from tests.faults.matrix import Reached
@@ -509,7 +510,7 @@ def test_fields_of_a_later_version_are_passed_over_and_kept(desk: Desk, tmp_path
     async def asked() -> bytes:
         async with aio.insecure_channel(f"unix:{desk.machine.socket}") as line:
             call: Any = line.unary_stream("/tandem.v1.WorkerService/Complete")
-            sent = wire.complete_out(asking("with more")).SerializeToString() + _UNKNOWN
+            sent = complete_out(asking("with more")).SerializeToString() + _UNKNOWN
             return b"".join([response async for response in call(sent, timeout=20)])
 
     class Later(Stranger):
@@ -553,7 +554,7 @@ def test_a_message_over_the_limit_is_refused_by_a_worker_that_lives_on(desk: Des
             assert str(channel.MESSAGE_BYTES_MAX) in error.message or how == "bomb"
 
     async def scenario() -> None:
-        large = wire.complete_out(asking("large")).SerializeToString()
+        large = complete_out(asking("large")).SerializeToString()
         large += pb.CompleteRequest(persona=_ZEROS).SerializeToString()
         method = "/tandem.v1.WorkerService/"
         await refused(lambda to: read(to.unary_stream(f"{method}Complete")(large, compression=packed, timeout=30)))

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from graphs.team import Team
-from router.runs import settings_of
+from router.settings import settings_of
 from tandem.artefacts import DEFAULT
 from tandem.config import Config
 from tandem.ports import OnProgress

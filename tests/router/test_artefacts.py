@@ -37,6 +37,8 @@ from tandem.types import (
 )
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from tandem.wire.checks import artefact_out, check_out, report_out
+from tandem.wire.nodes import node_out
 from tests.support import smalldisk
 from tests.support.faultproxy import FaultProxy
 from tests.support.machine import Machine, Wire
@@ -346,19 +348,19 @@ def test_a_worker_sends_what_is_not_held_of_its_own_spool_and_of_another_nothing
         try:
             await gittunnel.push(tmp_path / "r.git", made, "repo", node.stub, node="worker")
             asked = request("head.held.1", commit=made, command=("python", "run.py"))
-            said = [one async for one in node.stub.Check(wire.check_out(asked), timeout=30)]
+            said = [one async for one in node.stub.Check(check_out(asked), timeout=30)]
             own = said[-1].spool
             assert said[-1].HasField("report")
             assert not any(one.HasField("artefact") for one in said), "nothing stands before the report"
-            all_of_it = [one async for one in node.stub.Check(wire.check_out(asked, spool=own), timeout=30)]
-            again = wire.check_out(asked, spool=spool.replace("its own", own), spool_messages=messages)
+            all_of_it = [one async for one in node.stub.Check(check_out(asked, spool=own), timeout=30)]
+            again = check_out(asked, spool=spool.replace("its own", own), spool_messages=messages)
             if sent is None:
                 with pytest.raises(aio.AioRpcError, match="not kept on this worker any more"):
                     [one async for one in node.stub.Check(again, timeout=30)]
                 return
             rest = [one async for one in node.stub.Check(again, timeout=30)]
         finally:
-            await node.channel.close()
+            await node.channels.calls.close()
         assert len(rest) == sent
         assert all(one.HasField("artefact") for one in rest)
         assert rest == all_of_it[len(all_of_it) - sent :]
@@ -370,11 +372,11 @@ def test_of_a_check_that_is_not_kept_nothing_is_run_for_what_it_left(machine: Ma
     async def scenario() -> None:
         node = Node.at_socket(machine.socket)
         try:
-            asked = wire.check_out(request("head.never.1", command=("touch", str(tmp_path / "ran"))), spool="s")
+            asked = check_out(request("head.never.1", command=("touch", str(tmp_path / "ran"))), spool="s")
             with pytest.raises(aio.AioRpcError, match="not kept on this worker any more"):
                 [one async for one in node.stub.Check(asked, timeout=30)]
         finally:
-            await node.channel.close()
+            await node.channels.calls.close()
 
     asyncio.run(scenario())
 
@@ -460,7 +462,7 @@ class Desk(WorkerServiceServicer):
         self.wanted: list[str] = []
 
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
-        return wire.node_out(NodeInfo(
+        return node_out(NodeInfo(
             name="desk", boot_id="b", version="1", protocol=wire.PROTOCOL, platform="Linux", sandbox="bubblewrap",
             checks=Load(places=2),
         ))  # fmt: skip
@@ -469,12 +471,12 @@ class Desk(WorkerServiceServicer):
         self.asked.append((request.spool, request.spool_messages))
         self.wanted += request.artefacts
         if not request.spool:
-            yield pb.CheckResponse(report=wire.report_out(CheckReport(verdict="passed", node="desk")), spool="s")
+            yield pb.CheckResponse(report=report_out(CheckReport(verdict="passed", node="desk")), spool="s")
             return
         for one in self.plan.pop(0):
             if one is None:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broke off")
-            yield wire.artefact_out(one, request.header.attempt)
+            yield artefact_out(one, request.header.attempt)
 
 
 def from_desk(state: Path, desk: Desk, told: list[tuple[str, str]], *, taken: bool = True) -> None:

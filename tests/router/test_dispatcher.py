@@ -299,7 +299,7 @@ def test_a_node_is_asked_what_it_is_only_every_few_seconds(quick: Machine) -> No
             assert node.known() is None
             assert (await node.describe()).boot_id == info.boot_id
         finally:
-            await node.channel.close()
+            await node.channels.calls.close()
 
     asyncio.run(scenario())
 

@@ -31,6 +31,8 @@ from tandem.errors import (
 from tandem.types import CheckRequest, Chunk, CommitId, Kept, Limits, ModelInfo, NodeInfo, Reply, RequestId, RunId
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from tandem.wire.nodes import node_out
+from tandem.wire.questions import chunk_out, reply_out
 from tests.support.machine import question, whole
 
 WORDS = "one two three four five six"
@@ -53,7 +55,7 @@ class Teller(WorkerServiceServicer):
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
         self.described += 1
         boot = self.boots.pop(0) if len(self.boots) > 1 else self.boots[0]
-        return wire.node_out(NodeInfo(
+        return node_out(NodeInfo(
             name="desk", boot_id=boot, version="1", protocol=wire.PROTOCOL, platform="Linux", sandbox="bubblewrap",
             models=(ModelInfo(name="rehearsal/play", backend="rehearsal"),),
         ))  # fmt: skip
@@ -66,11 +68,11 @@ class Teller(WorkerServiceServicer):
         if isinstance(step, TandemError):
             await channel.abort(context, step)
         begin = request.resume_offset
-        yield wire.chunk_out(Chunk(offset=begin, text=WORDS[begin:until]))
+        yield chunk_out(Chunk(offset=begin, text=WORDS[begin:until]))
         if until < len(WORDS):
             await context.abort(GONE, "broke off")
         if step != "no end":
-            yield wire.reply_out(Reply(
+            yield reply_out(Reply(
                 text=WORDS, finish="stop", model="play", node="desk", backend="rehearsal", rehearsed=True,
                 prompt_tokens=1, completion_tokens=6, first_token_ms=1, total_ms=2,
             ))  # fmt: skip

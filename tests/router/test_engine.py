@@ -14,7 +14,7 @@ from router import engine as room
 from router import execution
 from router.engine import Engine
 from router.journal import Journal, RunRow
-from router.runs import settings_of
+from router.settings import settings_of
 from router.summary import RunInfo
 from tandem.config import Config
 from tandem.errors import Unreachable

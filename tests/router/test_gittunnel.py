@@ -41,7 +41,7 @@ def play(machine: Machine, scenario: Scenario) -> None:
         try:
             await scenario(node)
         finally:
-            await node.channel.close()
+            await node.channels.calls.close()
 
     asyncio.run(run())
 

@@ -27,7 +27,7 @@ from router.engine import Engine
 from router.journal import Entry, Journal, RunRow
 from router.moving import export, take_in
 from router.repository import OwnRepository
-from router.runs import settings_of
+from router.settings import settings_of
 from router.summary import RunInfo
 from tandem.artefacts import FILE_BYTES_MAX, FILES_MAX
 from tandem.config import Config

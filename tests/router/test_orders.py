@@ -19,8 +19,9 @@ from router import execution
 from router.engine import Engine
 from router.journal import Journal, RunRow, opening
 from router.journal.entries import Entry
-from router.paired import Links
-from router.runs import Runs, settings_of
+from router.links import Links
+from router.runs import Runs
+from router.settings import settings_of
 from router.summary import RunInfo
 from tandem.config import Config
 from tandem.errors import Conflict, NotFound

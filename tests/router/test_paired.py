@@ -18,8 +18,10 @@ from grpc import aio
 
 from router import gittunnel
 from router.dispatcher import Dispatcher
+from router.links import Links
 from router.node import Node
-from router.paired import LOOK_S, Links, PairedNode
+from router.paired import PairedNode
+from router.ways import LOOK_S
 from tandem import __version__, channel, identity, probe, wire
 from tandem.endpoints import Endpoint
 from tandem.errors import BadInput, NoSandbox, NotPaired, Unreachable
@@ -28,6 +30,9 @@ from tandem.peers import Peer, Peers
 from tandem.types import CheckRequest, Chunk, CommitId, Kept, RequestId, RunId
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceStub
+from tandem.wire.checks import check_out
+from tandem.wire.questions import complete_out
+from tandem.wire.upkeep import collect_out
 from tests.support.faultproxy import FaultProxy
 from tests.support.machine import Machine, question, whole
 from tests.support.pairs import Recorded, free_port, known_at, paired
@@ -188,9 +193,7 @@ def test_a_call_under_way_is_cut_when_its_router_is_unpaired_and_the_open_connec
             begun, cut_s = asyncio.Event(), 0.0
 
             async def call() -> None:
-                async for _ in node.stub.Complete(
-                    wire.complete_out(question("cut", "coder"), resume_offset=0), timeout=30
-                ):
+                async for _ in node.stub.Complete(complete_out(question("cut", "coder"), resume_offset=0), timeout=30):
                     begun.set()
 
             calling = asyncio.create_task(call())
@@ -356,12 +359,12 @@ def test_what_one_router_left_at_a_worker_is_not_another_ones_to_see_or_clear_aw
                 assert sorted(path.name for path in kept.iterdir()) == ["repo-1.git", f"repo-1{mark}.git"]
                 with pytest.raises(BadInput, match="is no repository's id"):
                     await gittunnel.push(repo / ".git", commit, f"repo-1{mark}", local.stub, node="worker")
-                nothing = wire.collect_out(Kept(repositories={}, environments_s=1e9))
+                nothing = collect_out(Kept(repositories={}, environments_s=1e9))
                 await remote.stub.Collect(nothing, timeout=30)
                 assert [path.name for path in kept.iterdir()] == ["repo-1.git"]
                 await gittunnel.push(repo / ".git", commit, "repo-1", remote.stub, node="worker")
                 await remote.stub.Collect(
-                    wire.collect_out(Kept(repositories={"repo-1": (commit,)}, environments_s=1e9)), timeout=30
+                    collect_out(Kept(repositories={"repo-1": (commit,)}, environments_s=1e9)), timeout=30
                 )
                 await local.stub.Collect(nothing, timeout=30)
                 assert [path.name for path in kept.iterdir()] == [f"repo-1{mark}.git"]
@@ -376,7 +379,7 @@ def test_one_routers_work_is_not_another_ones_to_join_or_to_stop(pair: Pair) -> 
         local = Node.at_socket(pair.machine.socket)
         try:
             async with node_of(pair) as remote:
-                asked = wire.complete_out(question("mine", "coder"), resume_offset=0)
+                asked = complete_out(question("mine", "coder"), resume_offset=0)
                 call = local.stub.Complete(asked, timeout=20)
                 await call.read()
                 assert not (await remote.stub.Cancel(pb.CancelRequest(request_id="mine"), timeout=5)).found
@@ -400,7 +403,7 @@ def test_a_paired_router_gets_no_code_run_without_a_sandbox(pair: Pair) -> None:
                 unsandboxed=True,
             )
             with pytest.raises(aio.AioRpcError) as refused:
-                async for _ in node.stub.Check(wire.check_out(asked), timeout=10):
+                async for _ in node.stub.Check(check_out(asked), timeout=10):
                     pass
             error = channel.error_in(refused.value, "worker")
             assert isinstance(error, NoSandbox)
@@ -569,7 +572,7 @@ def test_an_address_that_cannot_be_stored_does_not_end_the_looking(pair: Pair) -
 def test_a_call_on_a_connection_that_was_moved_away_from_ends_when_the_worker_is_unpaired(pair: Pair) -> None:
     async def scenario() -> None:
         async with node_of(pair) as node:
-            call = node.stub.Complete(wire.complete_out(question("moved", "coder"), resume_offset=0), timeout=20)
+            call = node.stub.Complete(complete_out(question("moved", "coder"), resume_offset=0), timeout=20)
             await call.read()
             taken = node.stub  # by somebody who is about to push
             node._move(str(pair.at))
@@ -591,7 +594,7 @@ def test_a_connection_closed_under_a_call_is_no_persons_cancel(pair: Pair, tmp_p
             chunks: list[Chunk] = []
             calling = asyncio.create_task(made.complete(question("closed", "coder"), chunks.append))
             await until(lambda: bool(chunks))
-            await node.channel.close()
+            await node.channels.calls.close()
             with pytest.raises(Unreachable, match="no worker answers"):
                 await asyncio.wait_for(calling, 20)
             with pytest.raises(Unreachable, match="was closed"):

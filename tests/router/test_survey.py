@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from router import measuring, paired
+from router.links import Links
 from router.node import Node
-from router.paired import Links, PairedNode
+from router.paired import PairedNode
+from router.ways import ASKING
 from tandem import identity, interfaces
 from tandem.config import LinkConfig
 from tandem.errors import BadInput, Unreachable
@@ -91,11 +93,11 @@ def test_the_quicker_address_is_found_and_used_in_the_middle_of_a_reply(ways: Wa
             while not told:  # noqa: ASYNC110 - another task is looked at
                 await asyncio.sleep(0.01)
             await node.survey()
-            assert node.address == ways.quick, node.routes
-            assert "times as long" in node.why, node.routes
+            assert node.address == ways.quick, node.ways.routes
+            assert "times as long" in node.why, node.ways.routes
             reply = await asked
             assert "".join(told) == reply.text  # nothing lost, nothing twice
-            slow, quick = node.routes[ways.slow], node.routes[ways.quick]
+            slow, quick = node.ways.routes[ways.slow], node.ways.routes[ways.quick]
             assert slow.rtt_s
             assert quick.rtt_s
             assert slow.rtt_s > quick.rtt_s
@@ -117,10 +119,10 @@ def test_what_answers_no_more_is_left_and_what_answers_again_is_taken_back(
             ways.behind.refuse()
             ways.behind.cut_now()
             await node.survey()
-            assert node.routes[ways.slow].trouble
+            assert node.ways.routes[ways.slow].trouble
             ways.behind.refuse(False)
             await node.survey()
-            assert not node.routes[ways.slow].trouble
+            assert not node.ways.routes[ways.slow].trouble
 
     asyncio.run(scenario())
 
@@ -140,7 +142,7 @@ def test_over_wifi_nothing_is_sent_unless_it_is_allowed(ways: Ways) -> None:
         allowed = ways.node(ways.slow, link=LinkConfig.model_validate({"media": air, "wifi": True}))
         async with looked_at(allowed) as node:
             await node.survey()
-            assert node.routes[ways.slow].medium == "wifi"
+            assert node.ways.routes[ways.slow].medium == "wifi"
 
     asyncio.run(scenario())
 
@@ -234,7 +236,7 @@ def test_what_cannot_be_found_out_in_time_is_no_cable(ways: Ways) -> None:
 
     async def scenario() -> None:
         node = ways.node(ways.quick)
-        busy = [paired._ASKING.submit(over.wait) for _ in range(8)]  # as silent addresses keep them
+        busy = [ASKING.submit(over.wait) for _ in range(8)]  # as silent addresses keep them
         try:
             with pytest.raises(Unreachable):
                 async with asyncio.timeout(10):
@@ -255,7 +257,7 @@ def test_one_missed_measurement_moves_nobody_and_a_failed_look_does(ways: Ways) 
         async with looked_at(ways.node(ways.slow, ways.quick)) as node:
             ways.behind.black_hole()
             await node.survey()
-            assert node.routes[ways.slow].trouble
+            assert node.ways.routes[ways.slow].trouble
             assert node.address == ways.slow
             node.doubt()
             await node.look()

@@ -35,6 +35,10 @@ from tandem.types import (
 )
 from tandem.v1 import worker_pb2 as pb
 from tandem.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from tandem.wire.checks import report_out
+from tandem.wire.nodes import node_out
+from tandem.wire.questions import chunk_out, reply_out
+from tandem.wire.upkeep import environment_out
 from tests.support.machine import question, whole
 
 WORDS = "one two three four"
@@ -68,7 +72,7 @@ class Desk(WorkerServiceServicer):
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
         if self.away:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
-        return wire.node_out(NodeInfo(
+        return node_out(NodeInfo(
             name=self.name, boot_id=self.boot, version="1", protocol=wire.PROTOCOL, platform="Linux", sandbox=self.sandbox,
             models=(ModelInfo(name="rehearsal/play", backend="rehearsal"),), calls=Load(places=4), checks=Load(places=4),
         ))  # fmt: skip
@@ -77,25 +81,25 @@ class Desk(WorkerServiceServicer):
         step, attempt = await self._next(request, context), request.header.attempt
         self.offsets.append(request.resume_offset)
         if step == "late":
-            yield wire.chunk_out(Chunk(offset=0, text="of before"), attempt - 1)
-            yield wire.reply_out(Reply(text="of before"), attempt - 1)
+            yield chunk_out(Chunk(offset=0, text="of before"), attempt - 1)
+            yield reply_out(Reply(text="of before"), attempt - 1)
         if step == "half":
-            yield wire.chunk_out(Chunk(offset=0, text=WORDS[:7]), attempt)
+            yield chunk_out(Chunk(offset=0, text=WORDS[:7]), attempt)
             self.away = True
             await context.abort(grpc.StatusCode.UNAVAILABLE, "broke off")
         begin = request.resume_offset
-        yield wire.chunk_out(Chunk(offset=begin, text=WORDS[begin:]), attempt)
-        yield wire.reply_out(Reply(text=WORDS, node=self.name), 0 if step == "says no number" else attempt)
+        yield chunk_out(Chunk(offset=begin, text=WORDS[begin:]), attempt)
+        yield reply_out(Reply(text=WORDS, node=self.name), 0 if step == "says no number" else attempt)
 
     async def Check(self, request: Any, context: Any) -> AsyncIterator[pb.CheckResponse]:
         step, attempt = await self._next(request, context), request.header.attempt
         if step == "late":
-            yield pb.CheckResponse(report=wire.report_out(CheckReport(verdict="failed")), attempt=attempt - 1)
-        yield pb.CheckResponse(report=wire.report_out(CheckReport(verdict="passed", node=self.name)), attempt=attempt)
+            yield pb.CheckResponse(report=report_out(CheckReport(verdict="failed")), attempt=attempt - 1)
+        yield pb.CheckResponse(report=report_out(CheckReport(verdict="passed", node=self.name)), attempt=attempt)
 
     async def Prepare(self, request: Any, context: Any) -> AsyncIterator[pb.PrepareResponse]:
         await self._next(request, context)
-        yield pb.PrepareResponse(environment=wire.environment_out(Environment(key="env", kind="python")))
+        yield pb.PrepareResponse(environment=environment_out(Environment(key="env", kind="python")))
 
 
 @pytest.fixture(autouse=True)

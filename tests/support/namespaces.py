@@ -234,7 +234,7 @@ def call(state: str, words: str, wait_s: str = "0") -> list[str]:
     import contextlib
 
     from router.dispatcher import Dispatcher
-    from router.paired import Links
+    from router.links import Links
     from tandem.errors import TandemError
     from tandem.types import Message
     from tests.support.machine import question

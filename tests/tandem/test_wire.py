@@ -9,8 +9,12 @@ from grpc import aio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem import channel, errors, types, wire
+from tandem import channel, errors, types
 from tandem.v1 import worker_pb2 as pb
+from tandem.wire.checks import artefact_in, artefact_out, check_in, check_out, report_in, report_out
+from tandem.wire.nodes import node_in, node_out
+from tandem.wire.questions import chunk_out, complete_in, complete_out, reply_in, reply_out
+from tandem.wire.upkeep import environment_in, environment_out, prepare_in, prepare_out
 
 M = TypeVar("M")
 TEXT = st.text(max_size=20).filter(lambda text: all(not "\ud800" <= c <= "\udfff" for c in text))
@@ -166,85 +170,85 @@ def sent(message: Any) -> Any:
 
 @given(COMPLETE, st.integers(0, 2**63 - 1))
 def test_a_question_arrives_as_it_left(request: types.CompleteRequest, offset: int) -> None:
-    message = sent(wire.complete_out(request, resume_offset=offset))
-    assert wire.complete_in(message) == request
+    message = sent(complete_out(request, resume_offset=offset))
+    assert complete_in(message) == request
     assert message.resume_offset == offset
 
 
 @given(REPLY)
 def test_a_reply_arrives_as_it_left(reply: types.Reply) -> None:
-    assert wire.reply_in(sent(wire.reply_out(reply)).reply) == reply
+    assert reply_in(sent(reply_out(reply)).reply) == reply
 
 
 @given(st.builds(types.Chunk, offset=st.integers(0, 2**63 - 1), text=TEXT))
 def test_a_piece_arrives_as_it_left(chunk: types.Chunk) -> None:
-    message = sent(wire.chunk_out(chunk))
+    message = sent(chunk_out(chunk))
     assert message.HasField("chunk")
     assert types.Chunk(offset=message.chunk.offset, text=message.chunk.text) == chunk
 
 
 @given(PREPARE)
 def test_a_wish_for_an_environment_arrives_as_it_left(request: types.PrepareRequest) -> None:
-    assert wire.prepare_in(sent(wire.prepare_out(request))) == request
+    assert prepare_in(sent(prepare_out(request))) == request
 
 
 @given(ENVIRONMENT)
 def test_an_environment_arrives_as_it_left(environment: types.Environment) -> None:
-    assert wire.environment_in(sent(wire.environment_out(environment))) == environment
+    assert environment_in(sent(environment_out(environment))) == environment
 
 
 @given(CHECK, TEXT, st.integers(0, 2**31 - 1))
 def test_a_check_arrives_as_it_left(request: types.CheckRequest, spool: str, messages: int) -> None:
-    message = sent(wire.check_out(request, spool=spool, spool_messages=messages))
-    assert wire.check_in(message) == request
+    message = sent(check_out(request, spool=spool, spool_messages=messages))
+    assert check_in(message) == request
     assert (message.spool, message.spool_messages) == (spool, messages)
 
 
 @given(PIECE, st.integers(0, 2**31 - 1))
 def test_a_piece_of_a_file_arrives_as_it_left(piece: types.ArtefactPiece, attempt: int) -> None:
-    message = sent(wire.artefact_out(piece, attempt))
+    message = sent(artefact_out(piece, attempt))
     assert message.HasField("artefact")
-    assert (wire.artefact_in(message.artefact), message.attempt) == (piece, attempt)
+    assert (artefact_in(message.artefact), message.attempt) == (piece, attempt)
 
 
 @pytest.mark.parametrize("pattern", ["../x", "/etc/passwd", "a//b", "", "x/", "a\nb", "n" * 300])
 def test_a_pattern_that_leads_out_of_the_folder_is_bad_input(pattern: str) -> None:
     message = pb.CheckRequest(header=pb.CallHeader(request_id="c", deadline_s=1), adapter="plain", artefacts=[pattern])
     with pytest.raises(errors.BadInput, match="is no pattern of artefacts"):
-        wire.check_in(message)
+        check_in(message)
 
 
 @given(REPORT)
 def test_a_report_arrives_as_it_left(report: types.CheckReport) -> None:
-    assert wire.report_in(sent(wire.report_out(report))) == report
+    assert report_in(sent(report_out(report))) == report
 
 
 @given(NODE)
 def test_a_nodes_description_arrives_as_it_left(node: types.NodeInfo) -> None:
-    assert wire.node_in(sent(wire.node_out(node))) == node
+    assert node_in(sent(node_out(node))) == node
 
 
 def test_a_load_that_makes_no_sense_is_made_sensible() -> None:
     message = pb.DescribeResponse(calls=pb.Load(places=-3, running=[pb.ClassCount(priority=1, count=-2)]))
-    assert wire.node_in(sent(message)).calls == types.Load(places=1)
+    assert node_in(sent(message)).calls == types.Load(places=1)
 
 
 def test_a_worker_of_before_says_nothing_of_its_load() -> None:
-    node = wire.node_in(pb.DescribeResponse(name="old", models=[pb.ModelInfo(name="m")]))
+    node = node_in(pb.DescribeResponse(name="old", models=[pb.ModelInfo(name="m")]))
     assert (node.calls, node.checks, node.free_bytes, node.models[0].resident) == (None, None, None, None)
 
 
 @given(REPLY, st.integers(0, 2**31 - 1))
 def test_an_answer_says_to_which_attempt_it_is_one(reply: types.Reply, attempt: int) -> None:
-    assert sent(wire.reply_out(reply, attempt)).attempt == attempt
-    assert sent(wire.chunk_out(types.Chunk(offset=0, text="a"), attempt)).attempt == attempt
+    assert sent(reply_out(reply, attempt)).attempt == attempt
+    assert sent(chunk_out(types.Chunk(offset=0, text="a"), attempt)).attempt == attempt
 
 
 @given(st.binary(max_size=200))
 def test_a_message_of_any_bytes_is_read_or_is_bad_input(data: bytes) -> None:
     from google.protobuf.message import DecodeError
 
-    for message, read in ((pb.CompleteRequest, wire.complete_in), (pb.CheckRequest, wire.check_in)):
+    for message, read in ((pb.CompleteRequest, complete_in), (pb.CheckRequest, check_in)):
         with contextlib.suppress(DecodeError, errors.BadInput):
             read(message.FromString(data))  # type: ignore[operator] - pairs of one type each
 

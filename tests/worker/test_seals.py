@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tandem import wire
 from tandem.types import CheckReport, CommitId, Seal
+from tandem.wire.checks import report_in, report_out
 from tests.support.trees import Trees, rung
 from worker.check import Checker
 
@@ -213,7 +213,7 @@ def test_a_twin_that_waits_for_ever_is_none_and_ends_no_check(tmp_path: Path, mo
     report = Judged(tmp_path, base, {FILE: PATIENT}, PYTEST).head({"calc.py": HONEST})
     assert (report.verdict, report.controls) == ("passed", "held"), report
     assert (report.twins, report.untwinned, report.cut) == (0, 1, True)
-    assert wire.report_in(wire.report_out(report)).cut
+    assert report_in(report_out(report)).cut
 
 
 def test_a_twin_that_leaves_something_running_has_told_what_it_did(
@@ -556,7 +556,7 @@ def test_a_message_with_half_a_character_can_be_told(tmp_path: Path) -> None:
     code = "def add(a, b):\n    raise ValueError('name is \\udce9')\n"
     report = python(tmp_path).head({"calc.py": code})
     assert report.verdict == "failed"
-    assert wire.report_in(wire.report_out(report)).tests == report.tests
+    assert report_in(report_out(report)).tests == report.tests
 
 
 def test_an_expression_nested_deep_is_no_trouble(tmp_path: Path) -> None:

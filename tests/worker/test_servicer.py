@@ -9,6 +9,8 @@ from router.node import Node
 from tandem import channel, errors, wire
 from tandem.types import Load
 from tandem.v1 import worker_pb2 as pb
+from tandem.wire.nodes import node_in
+from tandem.wire.questions import complete_out
 from tests.support.machine import LONG, Machine, question
 from worker.servicer import PROGRESS_MAX, _telling
 
@@ -27,7 +29,7 @@ def play(machine: Machine, scenario: Callable[[Any], Coroutine[Any, Any, None]])
         try:
             await scenario(node.stub)
         finally:
-            await node.channel.close()
+            await node.channels.calls.close()
 
     asyncio.run(run())
 
@@ -66,7 +68,7 @@ def test_another_protocol_is_refused_and_the_older_side_named(machine: Machine, 
 def test_it_says_what_it_is(machine: Machine) -> None:
     async def scenario(stub: Any) -> None:
         said = await stub.Describe(pb.DescribeRequest(protocol=wire.PROTOCOL, version="1"), timeout=10)
-        info = wire.node_in(said)
+        info = node_in(said)
         assert (info.name, info.protocol, info.backend_trouble) == ("desk", wire.PROTOCOL, "")
         assert [model.name for model in info.models] == ["rehearsal/play", "rehearsal/random"]
         assert [model.resident for model in info.models] == [True, True]
@@ -84,10 +86,10 @@ def test_it_says_what_runs_and_what_waits(machine: Machine) -> None:
         ]
         calls = list[Any]()
         for (name, priority), load in zip(asked, loads, strict=True):  # one after the other, or another one is first
-            calls.append(stub.Complete(wire.complete_out(question(name, "stuck", priority=priority)), timeout=40))
+            calls.append(stub.Complete(complete_out(question(name, "stuck", priority=priority)), timeout=40))
             async with asyncio.timeout(20):
                 describe = pb.DescribeRequest(protocol=wire.PROTOCOL)
-                while wire.node_in(await stub.Describe(describe)).calls != load:  # noqa: ASYNC110 - a process is asked
+                while node_in(await stub.Describe(describe)).calls != load:  # noqa: ASYNC110 - a process is asked
                     await asyncio.sleep(0.02)
         for call, (name, _) in zip(calls, asked, strict=True):
             await stub.Cancel(pb.CancelRequest(request_id=name))
@@ -98,7 +100,7 @@ def test_it_says_what_runs_and_what_waits(machine: Machine) -> None:
 
 def test_each_message_says_to_which_attempt_it_is_an_answer(machine: Machine) -> None:
     async def scenario(stub: Any) -> None:
-        asked = wire.complete_out(question("numbered", attempt=3))
+        asked = complete_out(question("numbered", attempt=3))
         assert {response.attempt async for response in stub.Complete(asked, timeout=10)} == {3}
 
     play(machine, scenario)
@@ -107,7 +109,7 @@ def test_each_message_says_to_which_attempt_it_is_an_answer(machine: Machine) ->
 @pytest.mark.parametrize("offset", [0, 1, 1999, 2000, 2001, len(LONG) - 1, len(LONG), len(LONG) + 5])
 def test_a_reply_is_told_from_any_character_on(machine: Machine, offset: int) -> None:
     async def scenario(stub: Any) -> None:
-        asked = wire.complete_out(question(f"from {offset}"), resume_offset=offset)
+        asked = complete_out(question(f"from {offset}"), resume_offset=offset)
         for _ in range(2):  # the first starts the work, the second reads what was kept
             text, begin, reply = await read(stub.Complete(asked, timeout=10))
             assert text == LONG[offset:]
@@ -119,7 +121,7 @@ def test_a_reply_is_told_from_any_character_on(machine: Machine, offset: int) ->
 
 
 def wrong(change: Callable[[pb.CompleteRequest], object]) -> pb.CompleteRequest:
-    message = wire.complete_out(question("wrong"))
+    message = complete_out(question("wrong"))
     change(message)
     return message
 
@@ -171,7 +173,7 @@ def test_empty_checks_and_prepares_are_bad_input(machine: Machine) -> None:
 
 def test_cancel_stops_the_work_and_says_whether_there_was_any(machine: Machine) -> None:
     async def scenario(stub: Any) -> None:
-        call = stub.Complete(wire.complete_out(question("stuck", "stuck")), timeout=10)
+        call = stub.Complete(complete_out(question("stuck", "stuck")), timeout=10)
         waiting = asyncio.create_task(refusal(call))
         await asyncio.sleep(0.3)
         assert (await stub.Cancel(pb.CancelRequest(request_id="stuck"), timeout=5)).found
@@ -184,11 +186,11 @@ def test_cancel_stops_the_work_and_says_whether_there_was_any(machine: Machine) 
 
 def test_work_goes_on_when_its_listener_leaves_and_its_place_with_it(machine: Machine) -> None:
     async def scenario(stub: Any) -> None:
-        call = stub.Complete(wire.complete_out(question("left", "stuck")), timeout=10)
+        call = stub.Complete(complete_out(question("left", "stuck")), timeout=10)
         await asyncio.sleep(0.3)
         call.cancel()
         await asyncio.sleep(0.1)
-        joined = asyncio.create_task(refusal(stub.Complete(wire.complete_out(question("left", "stuck")), timeout=10)))
+        joined = asyncio.create_task(refusal(stub.Complete(complete_out(question("left", "stuck")), timeout=10)))
         await asyncio.sleep(0.1)
         assert (await stub.Cancel(pb.CancelRequest(request_id="left"), timeout=5)).found
         assert isinstance(await joined, errors.Cancelled)
@@ -213,7 +215,7 @@ def test_a_worker_that_runs_no_tests_says_so_instead_of_letting_anybody_wait(
 ) -> None:
     async def scenario(stub: Any) -> None:
         described = await stub.Describe(pb.DescribeRequest(protocol=wire.PROTOCOL), timeout=10)
-        assert wire.node_in(described).checks == Load(places=0)
+        assert node_in(described).checks == Load(places=0)
         header = pb.CallHeader(request_id="r", run_id="r", attempt=1, deadline_s=10.0)
         for call in (
             stub.Check(pb.CheckRequest(header=header, repo_id="r", commit="ab" * 20), timeout=10),

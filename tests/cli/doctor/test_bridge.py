@@ -4,30 +4,16 @@ Needs root and Linux's network namespaces.
 """
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from cli.doctor import Finding
 from tests.cli.doctor.probing import named
-from tests.e2e.test_attacker import Town
-from tests.support.namespaces import Net
 from tests.support.pairs import paired
+from tests.support.town import Town
 
 pytestmark = pytest.mark.needs("network namespaces")
 NAME = "paired worker mini"
-
-
-@pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    with Net("router") as net:
-        made = Town(tmp_path, net)
-        try:
-            yield made
-        finally:
-            made.tandem("router", "down")  # the doctor asks a router, and starts one
-            made.stop()
 
 
 def said(town: Town, **settings: str) -> Finding:

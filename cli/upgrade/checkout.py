@@ -1,15 +1,10 @@
-"""Bring Tandem's own checkout forward: fetch, move, set up, start services anew; back to where it was if that fails.
-
-The order over several machines is workers first: a router of the older version waits for a worker of the newer one, and
-runs go on when both have arrived.
-"""
+"""Bring Tandem's own checkout forward: fetch, move, set up; back to where it was if that fails."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,23 +100,6 @@ def _set_up_or_back(
         raise Unavailable(f"setting up {new[:12]} failed: {said}; and so did that of {old[:12]}: {back}")
     upgrades.end(home)
     raise Unavailable(f"setting up {new[:12]} failed: {said}; {old[:12]} is back")
-
-
-def restart(tell: Callable[[str], None], root: Path = APP_ROOT) -> list[str]:
-    """Start anew what runs of the old version here, and return what that was; a new process, because this one is old."""
-    argv = [sys.executable, "-m", "tandem", "cli", "upgrade", "--restart"]
-    try:
-        done = subprocess.run(
-            argv, cwd=root, env=dict(os.environ), capture_output=True, text=True, timeout=GIT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(f"what runs here was not started anew: {error}") from error
-    lines = done.stdout.splitlines()
-    for line in lines:
-        tell(line)
-    if done.returncode:
-        raise Unavailable(f"what runs here was not started anew: {(done.stderr.strip() or 'it said nothing')[-500:]}")
-    return lines
 
 
 def _must_be_remote(root: Path, commit: str) -> None:
