@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cli import machine, output
-from cli.launch import ensure_router, running_router
+from cli.launch import ensure_router, running_router, spinner
 from cli.params import RUN
 from cli.render.loose import items, objects, text
 from cli.render.machines import machine_lines, news_of
@@ -83,7 +83,8 @@ def unpair(node: str, as_json: bool) -> None:
 
 
 def _list(*, as_json: bool) -> None:
-    found = _found()
+    with spinner("looking at paired machines"):
+        found = _found()
     if as_json:
         output.say_json(found)
         return
@@ -167,13 +168,11 @@ def _looked(peers: list[Peer]) -> dict[str, dict[str, Any]]:
         return {peer.id: {"trouble": error.message} for peer in peers}
 
     def look(peer: Peer) -> dict[str, Any]:
-        troubles = list[str]()
-        for address in peer.addresses:
-            found = probe.look(me, peer.id, endpoints.parse(address, endpoints.WORKER_PORT))
+        seen = probe.look_all(me, peer.id, [endpoints.parse(one, endpoints.WORKER_PORT) for one in peer.addresses])
+        for address, found in zip(peer.addresses, seen, strict=True):
             if found.kind == "open":
                 return {"address": address}
-            troubles.append(found.words)
-        return {"trouble": "; ".join(troubles) or "no address of it is known; pair it anew"}
+        return {"trouble": "; ".join(found.words for found in seen) or "no address of it is known; pair it anew"}
 
     with ThreadPoolExecutor(max_workers=16) as threads:
         return dict(zip((peer.id for peer in peers), threads.map(look, peers), strict=True))

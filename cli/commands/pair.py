@@ -148,7 +148,8 @@ async def _enter(code: Code, at: Endpoint, called: str, role: Role | None, *, as
 
     stored: list[Peer] = []
     try:
-        entered = await enter(code, at, card, machine.paired(), stored.append)
+        with spinner(f"waiting for {at}"):
+            entered = await enter(code, at, card, machine.paired(), stored.append)
     except asyncio.CancelledError:
         for peer in stored:
             output.remark(

@@ -1,5 +1,6 @@
 """`tandem pair`, `nodes` and `unpair` as processes, where something is not as it should be."""
 
+import contextlib
 import json
 import os
 import signal
@@ -58,6 +59,42 @@ def test_nobody_there_is_said_with_the_remedy(tmp_path: Path) -> None:
     error = json.loads(done.stdout)["error"]
     assert error["class"] == "Unavailable"
     assert f"nobody shows a code at {at}" in error["message"]
+
+
+def test_silence_is_waited_for_at_all_addresses_together_and_not_without_a_word(tmp_path: Path) -> None:
+    """Four mute ports: the second connection comes while the first is open, or it was waited for in turn."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
+        places = tuple(f"127.0.0.1:{server.getsockname()[1]}" for server in servers)
+        known_at(tmp_path, identity.load(tmp_path / "mini"), "mini", "worker", *places)
+        for command in (["nodes"], ["doctor"]):
+            argv = [sys.executable, "-m", "tandem", "cli", *command]
+            process = subprocess.Popen(
+                argv, env=env(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            try:
+                wires = [stack.enter_context(server.accept()[0]) for server in servers]
+                assert [is_open(wire) for wire in wires] == [True] * 4, command
+                out, errors = process.communicate(timeout=60)
+                assert "looking at paired machines …" in errors
+                assert "takes connections and then says nothing" in out
+            finally:
+                process.kill()
+                process.communicate()
+                tandem(tmp_path, "down")
+        done = tandem(tmp_path, "pair", "1234-5678", "--at", places[0])
+        assert (done.returncode, f"waiting for {places[0]} …" in done.stderr) == (4, True), done.stderr
+
+
+def is_open(wire: socket.socket) -> bool:
+    """Read what came on a connection; return whether the other side has it open still."""
+    wire.setblocking(False)
+    try:
+        while wire.recv(65536):
+            pass
+    except BlockingIOError:
+        return True
+    return False
 
 
 def test_interrupted_the_window_is_closed_and_nothing_is_stored(tmp_path: Path) -> None:
