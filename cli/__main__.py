@@ -30,7 +30,8 @@ def main(args: list[str] | None = None) -> int:
         return _tell(type(error).__name__, error.message, error.exit_code, as_json)
     except click.ClickException as error:
         usage = error.ctx.get_usage() + "\n" if isinstance(error, click.UsageError) and error.ctx else ""
-        return _tell("BadInput", error.format_message(), error.exit_code, as_json, usage)
+        message = error.format_message().replace("\n\t", " ")  # click lists choices by tabs, a line each
+        return _tell("BadInput", message, error.exit_code, as_json, usage)
     except (click.Abort, KeyboardInterrupt):
         return _tell("Cancelled", "interrupted", INTERRUPTED, as_json)
     except BrokenPipeError:

@@ -71,7 +71,8 @@ def rename(node: str, name: str, as_json: bool) -> None:
 def unpair(node: str, as_json: bool) -> None:
     """Trust a machine no longer, from this moment on: no call goes to it, and none of its calls is answered.
 
-    NODE is its name or the beginning of its id. It keeps its own entry until somebody unpairs there, which does no harm.
+    NODE is its name or the beginning of its id. Nothing is told to it: it keeps its own entry until somebody unpairs there,
+    and, where it was the worker, what this machine left there.
     """
     peers = machine.paired()
     peer = peers.read().find(node)
@@ -80,6 +81,18 @@ def unpair(node: str, as_json: bool) -> None:
         output.say_json({"unpaired": machine.told(peer), "removed": removed})
     else:
         output.say(f"{one_line(peer.name)} is not paired with this machine any more")
+        output.say(f"  {_left_by(peer)}")
+
+
+def _left_by(peer: Peer) -> str:
+    """Return what stays where, now that this machine trusts a peer no longer."""
+    name = one_line(peer.name)
+    if peer.role == "worker":
+        return (
+            f"{name} is not told: until `tandem unpair` there as well, it goes on listening for this machine and keeps what"
+            " it has of its work"
+        )
+    return f"what it left here, repositories and environments, is removed by this machine's worker; {name} is not told"
 
 
 def _list(*, as_json: bool) -> None:

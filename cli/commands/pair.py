@@ -14,7 +14,7 @@ import click
 from cli import machine, output
 from cli.launch import spinner
 from cli.render.text import one_line
-from tandem import endpoints, interfaces
+from tandem import endpoints, held, interfaces
 from tandem.config import load
 from tandem.endpoints import PAIRING_PORT, Endpoint
 from tandem.errors import BadInput, Conflict, Unavailable
@@ -26,6 +26,7 @@ from tandem.pairing.entering import enter
 from tandem.pairing.messages import Card
 from tandem.pairing.showing import Showing
 from tandem.pairing.window import VALID_S
+from tandem.paths import state_dir
 from tandem.peers import Peer, Role, named
 
 _FIND_S = 3.0  # an announcement is there 1.6 s after the code, and answers a question within 0.1 s
@@ -160,11 +161,22 @@ async def _enter(code: Code, at: Endpoint, called: str, role: Role | None, *, as
     _say_paired(entered.peer, confirmed=entered.confirmed, as_json=as_json)
 
 
+def _next(peer: Peer) -> str:
+    """Return what is to be done before the one can work for the other."""
+    name = one_line(peer.name)
+    if peer.role == "worker":
+        return f"it is used as soon as its worker runs: `tandem install worker` on {name}; `tandem nodes` here tells"
+    if held.owner(state_dir() / "worker" / held.SERVICE):
+        return f"the worker that is installed here answers {name} from now on"
+    return f"a worker has to run here for {name}: `tandem install worker` starts one and keeps it running"
+
+
 def _say_paired(peer: Peer, *, confirmed: bool, as_json: bool) -> None:
     if as_json:
         output.say_json({"paired": machine.told(peer), "confirmed": confirmed})
         return
     output.say("paired with " + "\n".join(machine.shown(peer)))
+    output.say(f"  {_next(peer)}")
     if not confirmed:
         output.remark(
             f"the connection broke before {one_line(peer.name)} said that it is done, so it may have stored nothing; "

@@ -309,6 +309,15 @@ def test_status_without_a_router_starts_none(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("arguments", [("install",), ("install", "cook"), ("bench", "nothing"), ("completions",)])
+def test_choices_are_listed_in_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = tandem(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert "U+0009" not in done.stderr
+    if arguments == ("install",):
+        assert done.stderr.endswith("Choose from: router, worker\n")
+
+
 def test_every_command_explains_itself(tmp_path: Path) -> None:
     from cli.app import TABLE, LazyGroup, tandem
 

@@ -1,6 +1,7 @@
 """`tandem pair`, `nodes` and `unpair` as processes, where something is not as it should be."""
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cli.commands.pair import command as typed
-from tandem import identity
+from tandem import held, identity
 from tandem.endpoints import Endpoint
 from tandem.pairing.code import Code
 from tandem.pairing.exchange import Exchange
@@ -112,6 +113,39 @@ def test_interrupted_the_window_is_closed_and_nothing_is_stored(tmp_path: Path) 
         showing.communicate()
     assert tandem(tmp_path / "other", "pair", code, "--at", on).returncode == 4
     assert not (tmp_path / "peers").exists()
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_what_is_to_be_done_next_is_said_on_both_sides(tmp_path: Path, *, installed: bool) -> None:
+    on = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "tandem", "cli", "pair", "--on", on, "--name", "mini"]
+    with contextlib.ExitStack() as stack:
+        if installed:
+            (tmp_path / "mini" / "worker").mkdir(parents=True, mode=0o700)
+            (tmp_path / "mini").chmod(0o700)
+            lock = stack.enter_context((tmp_path / "mini" / "worker" / held.SERVICE).open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write("71")
+            lock.flush()
+        showing = subprocess.Popen(command, env=env(tmp_path / "mini"), stdout=subprocess.PIPE, text=True)
+        try:
+            assert showing.stdout is not None
+            code = showing.stdout.readline().removeprefix("code: ").strip()
+            entered = tandem(tmp_path / "book", "pair", code, "--at", on, "--name", "book")
+            shown, _ = showing.communicate(timeout=30)
+        finally:
+            showing.kill()
+            showing.communicate()
+    assert "as soon as its worker runs: `tandem install worker` on mini" in entered.stdout
+    assert ("a worker has to run here for book: `tandem install worker`" in shown) == (not installed), shown
+    assert ("the worker that is installed here answers book" in shown) == installed
+
+
+def test_what_stays_on_the_other_machine_is_said_when_one_is_unpaired(tmp_path: Path) -> None:
+    for name, role in (("mini", "worker"), ("desk", "router")):
+        known_at(tmp_path, identity.load(tmp_path / name), name, role)
+    assert "until `tandem unpair` there as well, it goes on listening" in tandem(tmp_path, "unpair", "mini").stdout
+    assert "is removed by this machine's worker; desk is not told" in tandem(tmp_path, "unpair", "desk").stdout
 
 
 def test_interrupted_after_it_stored_the_other_the_entering_side_says_so(tmp_path: Path) -> None:
