@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +27,7 @@ from cli.commands.bench import bench
 from router.repository.own import OwnRepository
 from tandem.errors import BadInput
 from tandem.git import git
+from tests.support.stack import ROOT
 
 UNITS = {"rtt": "us", "token": "ms", "throughput": "mb_s", "sync_small": "ms", "sync_large": "mb_s"}
 SIDES = {
@@ -125,6 +132,24 @@ def test_a_missed_aim_is_the_commands_failure_and_stands_out_at_a_terminal(
     assert "aim \x1b[31m\x1b[1mMISSED\x1b[0m:" in capsys.readouterr().out
     monkeypatch.setattr(link, "run", lambda *_, **__: measured(79))
     assert main(["bench", "link"]) == 0
+
+
+def test_ctrl_c_at_a_terminal_is_one_line(tmp_path: Path) -> None:
+    """It goes to every program that was started there, those that are measured against as well."""
+    argv = [sys.executable, "-m", "tandem", "cli", "bench", "link", "--only", "rtt", "--rounds", "1000"]
+    with (tmp_path / "errors").open("w+") as errors:
+        process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True)
+        try:
+            until = time.monotonic() + 60
+            while "1 of " not in (tmp_path / "errors").read_text() and time.monotonic() < until:
+                time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    said = [line for line in (tmp_path / "errors").read_text().splitlines() if " rounds" not in line]
+    assert said == ["error: interrupted"]
 
 
 def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
