@@ -1,6 +1,7 @@
 """The Ollama server the configuration names: whether it answers, to whom, and whether its models fit into memory.
 
-It is asked over its own HTTP API, and only where a configured model is Ollama's.
+It is asked over its own HTTP API, and only where a configured model is Ollama's. Its silence is nothing wrong by itself
+where a paired worker may have the models.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cli.doctor.look import Look
 from cli.hardware import Hardware
 from cli.render.loose import mapping, objects, text, whole
 from cli.render.text import size
+from tandem.peers import Peers
 
 ANSWER_S = 5.0
 _PORT = 11434
@@ -52,7 +54,11 @@ def findings(look: Look) -> Iterator[Finding]:
     try:
         answer = ask(url)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        yield ill("ollama", "ollama-down", f"does not answer at {url}: {_why(error)}", _START)
+        silent = f"does not answer at {url}: {_why(error)}"
+        if Peers(look.state).read().of("worker"):  # which may have all the models; the router knows
+            yield unseen("ollama", f"{silent}; whether it is needed beside the paired workers, the models below tell")
+        else:
+            yield ill("ollama", "ollama-down", silent, _START)
         return
     yield well("ollama", f"answers at {url}, {len(answer.sizes)} models")
     if answer.date_s is not None:
