@@ -57,6 +57,8 @@ def pair(
     if on:
         raise BadInput("--on is for the machine that shows the code; this one enters it, with --at HOST")
     read = codes.read(code)
+    if at and endpoints.lacks_interface(endpoints.parse(at, PAIRING_PORT).host):
+        raise interfaces.unnamed(endpoints.parse(at, PAIRING_PORT).host)
     places = (endpoints.parse(at, PAIRING_PORT),) if at else asyncio.run(_found())
     for place in places[:-1]:  # of a machine that was found, not every address need be one that this one can reach
         with contextlib.suppress(Unavailable):

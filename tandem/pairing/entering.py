@@ -12,7 +12,7 @@ from tandem.identity import id_of
 from tandem.pairing import messages
 from tandem.pairing.code import Code
 from tandem.pairing.exchange import Exchange, WrongCode
-from tandem.pairing.lines import Lines
+from tandem.pairing.lines import Lines, words
 from tandem.pairing.messages import Card, Hello, Refusal
 from tandem.pairing.showing import reachable
 from tandem.peers import Peer, Peers
@@ -48,7 +48,7 @@ async def enter(
     try:
         lines = await Lines.to(at.host, at.port, CONNECT_S)
     except (OSError, TimeoutError) as error:
-        why = getattr(error, "strerror", None) or f"no answer within {CONNECT_S:g} s"
+        why = words(error) or f"no answer within {CONNECT_S:g} s"
         raise Unavailable(
             f"nobody shows a code at {at} ({why}); a code counts for two minutes: is `tandem pair` still open there, "
             "and is the address right?"

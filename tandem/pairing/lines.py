@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from typing import Any
 
@@ -69,6 +70,13 @@ class Lines:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._writer.wait_closed()
+
+
+def words(error: OSError | TimeoutError) -> str:
+    """Return the system's own words for why a connection or a listener did not come about; asyncio adds Python's."""
+    if error.errno is None:  # of a name with several addresses each may have failed for a reason of its own
+        return "" if isinstance(error, TimeoutError) else "none of its addresses takes a connection"
+    return error.strerror or "" if isinstance(error, socket.gaierror) else os.strerror(error.errno)
 
 
 def _far(name: Any) -> str:

@@ -41,7 +41,13 @@ def tandem(state: Path, *arguments: str, **more: str) -> subprocess.CompletedPro
         (["1234-5678", "--on", "10.0.0.1"], 2, "--on is for the machine that shows the code"),
         (["--on", "8.8.8.8"], 2, "no private address of this machine, and Tandem listens on no other"),
         (["--on", "0.0.0.0"], 2, "no private address of this machine"),
-        (["--on", "10.255.255.254"], 2, "cannot listen on 10.255.255.254:7431"),
+        (
+            ["--on", "10.255.255.254"],
+            2,
+            "cannot listen on 10.255.255.254:7431 for the pairing (Cannot assign requested",
+        ),
+        (["--on", "10.255.255.254"], 2, "it is no address of this machine, which has "),
+        (["1234-5678", "--at", "fe80::1"], 2, "fe80::1 needs the interface of this machine that leads there: fe80::1%"),
         (["--name", "a\tb"], 2, "is no machine's name"),
         (["--name", ""], 2, "is no machine's name"),
     ],
@@ -60,7 +66,7 @@ def test_nobody_there_is_said_with_the_remedy(tmp_path: Path) -> None:
     assert done.returncode == 4
     error = json.loads(done.stdout)["error"]
     assert error["class"] == "Unavailable"
-    assert f"nobody shows a code at {at}" in error["message"]
+    assert f"nobody shows a code at {at} (Connection refused); " in error["message"]
 
 
 def test_interrupted_the_window_is_closed_and_nothing_is_stored(tmp_path: Path) -> None:
