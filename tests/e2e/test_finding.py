@@ -70,6 +70,8 @@ def test_a_worker_met_over_ipv6_alone_is_reached_there_and_by_ipv4_once_that_is_
     argv = ("-m", "tandem", "cli", "pair", "--json", "--name", "mini", "--on", f"[{host}]:7431")
     _, told = town.start("worker", *argv)
     assert isinstance(told, dict)
+    found = town.tandem("router", "pair", told["code"])
+    assert (found.returncode, "looked for over IPv4" in found.stderr) == (4, True), found.stderr
     entered = town.tandem("router", "pair", told["code"], "--at", f"[{host}]:7431")
     assert entered.returncode == 0, entered.stderr
     assert Peers(state).read().peers[0].addresses == (f"[{host}]:7432",)
