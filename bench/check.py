@@ -42,8 +42,9 @@ def run(quick: bool = False) -> dict[str, Any]:
     return {"aim_ms": AIM_MS, **{name: _measured(name, 5 if quick else 25) for name in _NAMES}}
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
+def lines(found: Mapping[str, Any], width: int) -> list[str]:
     """Return what was measured, for a person."""
+    del width
     told = [
         f"what the judge costs over the bare command (aim: under {found['aim_ms']:.0f} ms beside the twins' own time)"
     ]

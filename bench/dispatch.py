@@ -48,7 +48,7 @@ def run(quick: bool = False) -> dict[str, Any]:
         script = folder / "script.yaml"
         script.write_text(yaml.safe_dump({"name": "bench", "replies": [{"persona": "bench", "text": _REPLY}]}))
         bare = [sys.executable, "-m", "bench.echo", f"{folder}/e"]
-        with _worker(folder, script) as ours, programs.running(bare, os.environ):
+        with _worker(folder, script) as ours, programs.running(bare, os.environ, deaf=True):
             return asyncio.run(_measure(folder, script, ours, folder / "e", quick=quick))
 
 

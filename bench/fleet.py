@@ -230,7 +230,7 @@ class World:
         self._held: dict[int, Call] = {}  # of those, the ones that wait with the policy
         self._left = len(asked)
         self.late = self.twice = self.moved = 0
-        self.idle_s = self.queued_idle_s = self.now_s = 0.0
+        self.idle_s = self.queued_idle_s = self.gone_idle_s = self.now_s = 0.0
 
     def run(self) -> None:
         """Play until every call is answered."""
@@ -358,7 +358,10 @@ class World:
     # --- what is counted --------------------------------------------------------------------------------------
 
     def _idle(self, passed_s: float) -> None:
-        """Count the time in which a call waits though a worker that is known to be there could begin it."""
+        """Count the time in which a call waits though a worker that is known to be there could begin it.
+
+        By where the call waits: with the policy, in the line of a worker, or at a worker that is away and not yet missed.
+        """
         if passed_s <= 0:
             return
         free = {
@@ -367,7 +370,13 @@ class World:
             if worker.up and worker.known and worker.busy < worker.places
             for model in worker.models
         }
-        if any(call.need.model in free for call in self._held.values()):
-            self.idle_s += passed_s
-        elif free and any(call.began_s is None and call.need.model in free for call in self._open.values()):
-            self.queued_idle_s += passed_s
+        if not free:
+            return
+        sent = [
+            self.fleet[call.worker].up
+            for call in self._open.values()
+            if call.worker is not None and call.began_s is None and call.need.model in free
+        ]
+        self.idle_s += passed_s * any(call.need.model in free for call in self._held.values())
+        self.queued_idle_s += passed_s * any(sent)
+        self.gone_idle_s += passed_s * (not all(sent))

@@ -75,7 +75,7 @@ def machines(folder: Path) -> Generator[Ends]:
     with ExitStack() as stack:
         stack.enter_context(programs.running([sys.executable, "-m", "tandem", "worker", *places], env))
         beside = [sys.executable, "-m", "bench.floor", str(bare), str(floor_port)]
-        ports = json.loads(stack.enter_context(programs.running(beside, env)))
+        ports = json.loads(stack.enter_context(programs.running(beside, env, deaf=True)))
         there = _peer(identity.load(bare), "worker", floor_port)
         yield Ends(router=router, worker=worker, floor=there, ports=ports)
 

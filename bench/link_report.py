@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench import aims as aimed
 from cli.render.loose import mapping
 from cli.render.table import table
 
@@ -13,7 +14,7 @@ Seconds = Mapping[str, Sequence[float]]  # of each side, what it took in each ro
 
 MB = 1_000_000
 OURS = "paired"
-_AIMS = {  # of the median
+_AIMS: Mapping[tuple[str, str], tuple[aimed.Sense, float]] = {  # of the median
     ("sync_small", "added_to_plain_ms"): ("at_most", 80.0),
     ("sync_large", "share_of_grpc"): ("at_least", 0.5),
 }
@@ -73,12 +74,10 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 def aims(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is aimed at, what was found, and whether that is met; both None where it was not measured."""
-    told: dict[str, Any] = {}
-    for (part, name), (kind, aim) in _AIMS.items():
-        value = found[part][name]["p50"] if part in found else None
-        met = None if value is None else value <= aim if kind == "at_most" else value >= aim
-        told[f"{part}.{name}"] = {kind: aim, "found": value, "met": met}
-    return told
+    return {
+        f"{part}.{name}": aimed.judged(sense, aim, found[part][name]["p50"] if part in found else None)
+        for (part, name), (sense, aim) in _AIMS.items()
+    }
 
 
 # --- for people -----------------------------------------------------------------------------------------------
@@ -94,7 +93,7 @@ def lines(found: dict[str, Any], width: int) -> list[str]:
     ]
     rows = [row for part in _TITLES if part in found for row in _rows(part, found[part])]
     told += [*table(("", "", "p50", "p25", "p75"), rows, width=width, grow=1), ""]
-    return told + [_aim(name, aim) for name, aim in found["aims"].items() if aim["met"] is not None]
+    return told + aimed.lines(found["aims"])
 
 
 def _rows(part: str, figures: Mapping[str, Any]) -> list[list[str]]:
@@ -118,9 +117,3 @@ def _named(name: str) -> str:
     side, _, rest = name.partition("_")
     other = rest.removeprefix("share_of_")
     return f"{_SIDES[side]}, " + (f"share of {_SIDES[other]}" if other != rest else _UNITS[rest])
-
-
-def _aim(name: str, aim: Mapping[str, Any]) -> str:
-    kind = "at_most" if "at_most" in aim else "at_least"
-    verdict = "met" if aim["met"] else "MISSED"
-    return f"aim {verdict}: {name} is {aim['found']:g}, {kind.replace('_', ' ')} {aim[kind]:g}"

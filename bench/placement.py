@@ -3,6 +3,10 @@
 The functions are the router's (`router.allotment`, `router.placement`), the world is `bench.fleet`. The same calls are also
 placed by ours with all of them in one class: the longest wait of those, and the time after which a call stands beside the
 first class, bound what a class may wait. Deciding is timed in this process as it runs, in processor time.
+
+No work is lost to waiting ("work conserved") if no worker that is known to be there idles beside a call it could begin, be
+that call still here or in another worker's line. A call that was sent to a worker just before that was missed waits as
+well, until it is missed (`fleet.NOTICED_S`); nobody could have placed it better, and it is counted apart.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bench import aims
 from bench.fleet import CLASSES, Call, Policy, World, calls, workers
 from bench.plot import Panel, svg
 from router.allotment import AGEING_S, Allotment
@@ -23,7 +28,13 @@ from tandem.types import NodeInfo
 FLEETS, QUICK_FLEETS = (2, 5, 20, 50, 200), (2, 20)
 CALLS, QUICK_CALLS = 10_000, 1_000
 SEED = 6
-AIMS = {"decision_us_p99": 1000.0, "idle_while_waiting_s": 0.0, "passed_after_ageing": 0}
+AIMS = {  # at most
+    "decision_us_p99": 1000.0,
+    "idle_while_waiting_s": 0.0,
+    "idle_while_in_a_line_s": 0.0,
+    "passed_after_ageing": 0,
+    "longest_wait_of_bound": 1.0,
+}
 OURS, ROUND, SHORTEST = "ours", "round robin", "shortest queue"
 
 
@@ -137,7 +148,9 @@ def run(quick: bool = False) -> dict[str, Any]:
     found = {
         "decision_us_p99": max(one["decision_us"]["p99"] for one in ours),
         "idle_while_waiting_s": max(one["idle_while_waiting_s"] for one in ours),
+        "idle_while_in_a_line_s": max(one["idle_while_in_a_line_s"] for one in ours),
         "passed_after_ageing": sum(one["passed_after_ageing"] for one in ours),
+        "longest_wait_of_bound": max(one["longest_wait_of_bound"] for one in ours),
     }
     return {
         "calls": count,
@@ -145,9 +158,7 @@ def run(quick: bool = False) -> dict[str, Any]:
         "ageing_s": AGEING_S,
         "fleets": fleets,
         **found,
-        "within_bounds": all(one["within_bounds"] for one in ours),
-        "aims": AIMS,
-        "reached": all(found[name] <= aim for name, aim in AIMS.items()) and all(one["within_bounds"] for one in ours),
+        "aims": {name: aims.judged("at_most", aim, found[name]) for name, aim in AIMS.items()},
     }
 
 
@@ -178,11 +189,12 @@ def _told(world: World, policy: Ours, one_class_s: float) -> dict[str, Any]:
         "wait_s": {str(priority): _quantiles(_waits(_of(world.asked, priority))) for priority in CLASSES},
         "longest_wait_s": {str(priority): round(wait_s, 1) for priority, wait_s in longest.items()},
         "bound_s": {str(priority): round(bound_s, 1) for priority, bound_s in bounds.items()},
-        "within_bounds": all(longest[priority] <= bounds[priority] for priority in CLASSES),
+        "longest_wait_of_bound": round(max(longest[priority] / bounds[priority] for priority in CLASSES), 3),
         "passed_after_ageing": _passed(world.asked),
         "answer_s": _quantiles([(call.ended_s or 0.0) - call.came_s for call in world.asked]),
         "idle_while_waiting_s": round(world.idle_s, 3),
-        "idle_while_in_a_line_s": round(world.queued_idle_s, 1),
+        "idle_while_in_a_line_s": round(world.queued_idle_s, 3),
+        "idle_while_at_a_gone_worker_s": round(world.gone_idle_s, 3),
         "all_s": round(world.now_s, 1),
         "decision_us": _quantiles(policy.took_us) | {"longest": round(max(policy.took_us), 1)},
     }
@@ -232,13 +244,17 @@ def lines(found: dict[str, Any], width: int) -> list[str]:
             told.append(f"  {name:<18} {waits}")
             told.append(
                 f"  {'':<18} answered in {one['answer_s']['p50']:g} / {one['answer_s']['p99']:g}; decided in"
-                f" {decision['p50']:g} / {decision['p99']:g} µs; idle beside a waiting call"
-                f" {one['idle_while_waiting_s'] + one['idle_while_in_a_line_s']:.0f} s of {one['all_s']:.0f}"
+                f" {decision['p50']:g} / {decision['p99']:g} µs"
+            )
+            told.append(
+                f"  {'':<18} idle beside a call at the router {one['idle_while_waiting_s']:.0f} s, in another's line"
+                f" {one['idle_while_in_a_line_s']:.0f}, at one just gone {one['idle_while_at_a_gone_worker_s']:.0f},"
+                f" of {one['all_s']:.0f}"
             )
         ours = fleet[OURS]
         bounds = ", ".join(f"{ours['longest_wait_s'][p]:g} of {ours['bound_s'][p]:g}" for p in ours["bound_s"])
         told.append(f"  longest waits of ours against their bounds: {bounds}")
-    return [*told, f"aims {'reached' if found['reached'] else 'MISSED'}: {found['aims']}"]
+    return [*told, *aims.lines(found["aims"])]
 
 
 def plot(found: dict[str, Any]) -> str:

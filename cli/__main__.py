@@ -30,13 +30,17 @@ def main(args: list[str] | None = None) -> int:
         return _tell(type(error).__name__, error.message, error.exit_code, as_json)
     except click.ClickException as error:
         usage = error.ctx.get_usage() + "\n" if isinstance(error, click.UsageError) and error.ctx else ""
-        return _tell("BadInput", error.format_message(), error.exit_code, as_json, usage)
+        message = error.format_message().replace("\n\t", " ")  # click lists choices by tabs, a line each
+        return _tell("BadInput", message, error.exit_code, as_json, usage)
     except (click.Abort, KeyboardInterrupt):
         return _tell("Cancelled", "interrupted", INTERRUPTED, as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the last flush fails aloud
         return PIPE_CLOSED
     except Exception as error:
+        full = _full(error)
+        if full is not None:
+            return _tell(type(full).__name__, full.message, full.exit_code, as_json)
         return _tell(type(error).__name__, _crashed(error), CRASHED, as_json)
 
 
@@ -63,6 +67,19 @@ def _tell(name: str, message: str, code: int, as_json: bool, usage: str = "") ->
         error = {"class": name, "message": message, "exit_code": code}
         print(json.dumps({"error": error}, ensure_ascii=False), flush=True)
     return code
+
+
+def _full(error: Exception) -> TandemError | None:
+    """Return our error where the disk was full, which may be met wherever something is written."""
+    if not isinstance(error, OSError):
+        return None
+    from pathlib import Path
+
+    from tandem import disk
+    from tandem.paths import state_dir
+
+    place = Path(error.filename) if isinstance(error.filename, str) else state_dir()
+    return disk.full("this could not be done", place) if error.errno in disk.FULL else None
 
 
 def _crashed(error: Exception) -> str:

@@ -18,6 +18,10 @@ def write_report(traceback_text: str) -> Path:
     path = folder / f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     head = f"tandem {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(head + redact(traceback_text))
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(head + redact(traceback_text))
+    except OSError:
+        path.unlink(missing_ok=True)  # half a report helps nobody
+        raise
     return path

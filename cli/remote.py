@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from tandem import config
-from tandem.errors import BadInput, TandemError
+from cli.render.text import one_line
+from tandem import config, shared
+from tandem.errors import BadInput, NotFound, TandemError
 from tandem.peers import Peer, Peers
 
 CARRY_S = 4 * 3600.0  # one fetch or push; a link that is cut ends it within seconds by its own pings
@@ -24,6 +25,7 @@ _LINE_BYTES_MAX = 4096
 def main(arguments: Sequence[str]) -> int:
     """Serve one git command; returns the exit status."""
     logging.getLogger().addHandler(logging.NullHandler())  # what goes wrong is said once, below
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a handshake that failed is said in our words
     try:
         if len(arguments) != 2:
             raise BadInput("git-remote-tandem is started by git, for an address such as tandem::mini/project")
@@ -56,13 +58,28 @@ def _serve(machine: str, name: str) -> int:
         if line == "capabilities":
             _answer("connect\n\n")
         elif line.startswith("connect "):
-            peer = Peers(config.state_dir()).read().find(machine)
+            peer = _keeper(machine, name)
             if peer.role != "worker":
                 raise BadInput(f"{peer.name} is a router that this machine works for; run git there")
             return asyncio.run(_connect(peer, name, line.removeprefix("connect ")))
         else:
             raise BadInput(f"git asked for {line[:80]!r}, which this helper cannot do")
     return 0
+
+
+def _keeper(machine: str, name: str) -> Peer:
+    """Return the paired machine that is meant.
+
+    Raises:
+        NotFound: None is; where this machine itself shares one of that name, the message has the way to it.
+    """
+    try:
+        return Peers(config.state_dir()).read().find(machine)
+    except NotFound as error:
+        here = shared.named(config.state_dir(), name)
+        if not here.is_dir():
+            raise
+        raise NotFound(f"{error}; a repository of that name is here, at this machine: git clone {here}") from None
 
 
 def _line() -> str:
@@ -95,6 +112,9 @@ async def _connect(peer: Peer, name: str, service: str) -> int:
             with channel.translated(f"worker {peer.name}"):
                 async for response in call:
                     await asyncio.to_thread(_all_out, response.data)
+        except NotFound as error:  # in the other machine's words, "this machine" is that one
+            missing = f"{one_line(peer.name)} shares no repository {name!r}; `tandem share {name}` on it makes one"
+            raise NotFound(missing) from error
         finally:
             call.cancel()
         return 0

@@ -9,6 +9,8 @@ import errno
 import socket
 import ssl
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -51,6 +53,16 @@ def look(me: Identity, other: NodeId, at: Endpoint, wait_s: float = WAIT_S) -> F
     with plain:
         plain.settimeout(wait_s)
         return _handshake(me, other, at, plain)
+
+
+def look_all(me: Identity, other: NodeId, places: Sequence[Endpoint], wait_s: float = WAIT_S) -> list[Finding]:
+    """Return what each address shows, all of them looked at together: silence is waited for once."""
+
+    def one(at: Endpoint) -> Finding:
+        return look(me, other, at, wait_s)
+
+    with ThreadPoolExecutor(max_workers=max(len(places), 1)) as threads:
+        return list(threads.map(one, places))
 
 
 def _unreached(at: Endpoint, error: OSError, wait_s: float) -> Finding:

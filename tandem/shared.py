@@ -75,7 +75,7 @@ def there(home: Path, name: str) -> Path:
     """
     found = named(home, name)
     if not found.is_dir() or found.is_symlink():
-        raise NotFound(f"no repository is shared here as {name!r}; `tandem share {name}` on this machine makes one")
+        raise NotFound(f"this machine shares no repository {name!r}; `tandem share {name}` on it makes one")
     return found
 
 
@@ -160,10 +160,22 @@ async def _fill(fresh: Path, source: Path) -> None:
     )
     if found.returncode:
         raise BadInput(f"{source} cannot be taken over: {found.stderr.strip()[-500:] or 'git said nothing'}")
-    head = await git(
-        "ls-remote", "--symref", str(source.absolute()), "HEAD", git_dir=fresh, protocol="file", check=False
-    )
+    listed = await git("ls-remote", "--symref", str(source.absolute()), git_dir=fresh, protocol="file", check=False)
+    await _whole(fresh, source, listed.text)
     with contextlib.suppress(IndexError):
-        branch = head.text.split()[1]
-        if head.text.startswith("ref: refs/heads/"):
+        branch = listed.text.split()[1]
+        if listed.text.startswith("ref: refs/heads/"):
             await git("symbolic-ref", "HEAD", branch, git_dir=fresh)
+
+
+async def _whole(fresh: Path, source: Path, listed: str) -> None:
+    """Refuse a repository of which something stayed behind: what a shallow clone cuts short, git leaves out in silence."""
+    theirs = {line.partition("\t")[2] for line in listed.splitlines()}
+    wanted = {name for name in theirs if name.startswith(("refs/heads/", "refs/tags/")) and not name.endswith("^{}")}
+    ours = await git("for-each-ref", "--format=%(refname)", git_dir=fresh)
+    left = sorted(wanted - set(ours.text.splitlines()))
+    if left:
+        raise BadInput(
+            f"{source} is a shallow clone, whose history is cut short: {', '.join(left[:3])} cannot be taken over;"
+            f" `git -C '{source}' fetch --unshallow` fetches the rest of it, then share it again"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 import time
 
 from bench.accept.figures import Figure, untaken
@@ -17,10 +18,12 @@ _SHOWN = 6
 async def figures() -> list[Figure]:
     """Return how long the demo takes to a merged and proven commit."""
     began = time.monotonic()
-    try:
-        status, _, err = await said((sys.executable, "-m", "tandem", "cli", "demo", "--json"), WAIT_S)
-    except TimeoutError:
-        return untaken(f"the demo did not end within {WAIT_S:g} s", "team")
+    with tempfile.TemporaryDirectory(prefix="tandem-accept-", ignore_cleanup_errors=True) as folder:
+        demo = (sys.executable, "-m", "tandem", "cli", "demo", "--json", "--keep", folder)  # with --json it stays
+        try:
+            status, _, err = await said(demo, WAIT_S)
+        except TimeoutError:
+            return untaken(f"the demo did not end within {WAIT_S:g} s", "team")
     if status:
         last = (err.strip().splitlines() or ["it said nothing"])[-1]
         return untaken(f"the demo ended with status {status}: {last[:300]}", "team")

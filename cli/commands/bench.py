@@ -42,6 +42,7 @@ _MEASURES = {
     "placement": "How calls fare on 2 to 200 workers, next to round robin and the shortest queue; simulated.",
     "map": "How often files that real commits changed stand among the map's first 20.",
 }
+MISSED = 1  # the exit code where an aim was missed, as `tandem accept` has it
 _TASKS = "Have a folder of real exercises done, and say what was accepted."
 
 
@@ -96,7 +97,7 @@ def bench() -> None:
 @click.option("--sample", type=click.IntRange(1), metavar="EVERY", help="With soak: runs between two samples.")
 @click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE.svg", help="With soak, placement: draw it.")
 @click.option("--quick", is_flag=True, help="Fewer rounds: a look, not a figure to quote.")
-def measure(what: str, as_json: bool, quick: bool, **options: Any) -> None:
+def measure(what: str, as_json: bool, quick: bool, **options: Any) -> int:
     """Measure what a call to a model costs over the wire (dispatch), a whole rehearsed run (run), the judge (check), …
 
     Check is what the judge costs over the bare test command. Resume is how soon an interrupted run goes on after a
@@ -104,6 +105,8 @@ def measure(what: str, as_json: bool, quick: bool, **options: Any) -> None:
     malformed tool calls, near-miss edits and loops. The link is what mutual TLS, gRPC and Git between two paired machines
     cost next to bare TCP, bare gRPC and a plain push. Placement is how calls fare on 2 to 200 simulated workers. The map is
     how often the files that real commits changed stand among its first 20.
+
+    Link and placement exit with 1 where an aim was missed.
     """
     for name, value in options.items():
         if value is not None and what not in _BELONGS[name].split(" or "):
@@ -118,7 +121,9 @@ def measure(what: str, as_json: bool, quick: bool, **options: Any) -> None:
         "placement": lambda: _drawn(_module("placement"), _module("placement").run(quick), options["plot"]),
     }
     measure = measures.get(what, lambda: _module(what).run(quick))
-    _say(measure(), as_json, getattr(_module(what), "lines", None))
+    found = measure()
+    _say(found, as_json, getattr(_module(what), "lines", None))
+    return MISSED if _module("aims").missed(found) else 0
 
 
 def _module(name: str) -> Any:
@@ -178,7 +183,11 @@ def _say(found: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any], 
         output.say_json(found)
         return
     for line in lines(found, output.width()) if lines else _tree(found, ""):
-        output.say(line)
+        output.say(_coloured(line))
+
+
+def _coloured(line: str) -> str:
+    return line.replace("MISSED", click.style("MISSED", fg="red", bold=True)) if output.colours() else line
 
 
 def _tree(value: dict[str, Any], indent: str) -> list[str]:

@@ -21,7 +21,7 @@ from cli.launch import spinner
 from cli.render.text import one_line, size
 from cli.setup.catalogue import Slot, catalogue
 from cli.setup.others import Other, asked, best, other
-from cli.setup.proposal import Proposal, Role, propose, role_beside
+from cli.setup.proposal import LEFT_BYTES, Proposal, Role, allowed_bytes, propose, role_beside
 from cli.setup.writing import changed, write
 from tandem import hardware
 from tandem.config import Config, load
@@ -174,7 +174,9 @@ def _machine_lines(
     on: str,
 ) -> list[str]:
     """Return one machine and what it can carry; `on` says which, where it is not this one."""
-    may = "not known" if made.model_bytes is None else size(made.model_bytes)
+    allowed = allowed_bytes(made)
+    may = "not known" if allowed is None else size(allowed)
+    left = f", with {size(LEFT_BYTES)} left to all else" if allowed is not None and allowed != made.model_bytes else ""
     has = "not known" if made.memory_bytes is None else size(made.memory_bytes)
     wanted = sum(model.download_bytes for model in proposal.chosen.values() if model.name not in (there or ()))
     room = (
@@ -182,7 +184,7 @@ def _machine_lines(
     )
     lines = [
         f"{one_line(made.system)}, {one_line(made.chip or 'chip not known')}, memory {has}",
-        f"models may take {may}: {one_line(made.limit)}",
+        f"models may take {may}{left}: {one_line(made.limit)}",
         f"disk: {room}, {size(wanted) if wanted else 'nothing'} to download",
     ]
     for slot, model in proposal.chosen.items():

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cli import machine, output
-from cli.launch import ensure_router, running_router
+from cli.launch import ensure_router, running_router, spinner
 from cli.params import RUN
 from cli.render.loose import items, objects, text
 from cli.render.machines import machine_lines, news_of
@@ -71,7 +71,8 @@ def rename(node: str, name: str, as_json: bool) -> None:
 def unpair(node: str, as_json: bool) -> None:
     """Trust a machine no longer, from this moment on: no call goes to it, and none of its calls is answered.
 
-    NODE is its name or the beginning of its id. It keeps its own entry until somebody unpairs there, which does no harm.
+    NODE is its name or the beginning of its id. Nothing is told to it: it keeps its own entry until somebody unpairs there,
+    and, where it was the worker, what this machine left there.
     """
     peers = machine.paired()
     peer = peers.read().find(node)
@@ -80,10 +81,23 @@ def unpair(node: str, as_json: bool) -> None:
         output.say_json({"unpaired": machine.told(peer), "removed": removed})
     else:
         output.say(f"{one_line(peer.name)} is not paired with this machine any more")
+        output.say(f"  {_left_by(peer)}")
+
+
+def _left_by(peer: Peer) -> str:
+    """Return what stays where, now that this machine trusts a peer no longer."""
+    name = one_line(peer.name)
+    if peer.role == "worker":
+        return (
+            f"{name} is not told: until `tandem unpair` there as well, it goes on listening for this machine and keeps what"
+            " it has of its work"
+        )
+    return f"what it left here, repositories and environments, is removed by this machine's worker; {name} is not told"
 
 
 def _list(*, as_json: bool) -> None:
-    found = _found()
+    with spinner("looking at paired machines"):
+        found = _found()
     if as_json:
         output.say_json(found)
         return
@@ -167,13 +181,11 @@ def _looked(peers: list[Peer]) -> dict[str, dict[str, Any]]:
         return {peer.id: {"trouble": error.message} for peer in peers}
 
     def look(peer: Peer) -> dict[str, Any]:
-        troubles = list[str]()
-        for address in peer.addresses:
-            found = probe.look(me, peer.id, endpoints.parse(address, endpoints.WORKER_PORT))
+        seen = probe.look_all(me, peer.id, [endpoints.parse(one, endpoints.WORKER_PORT) for one in peer.addresses])
+        for address, found in zip(peer.addresses, seen, strict=True):
             if found.kind == "open":
                 return {"address": address}
-            troubles.append(found.words)
-        return {"trouble": "; ".join(troubles) or "no address of it is known; pair it anew"}
+        return {"trouble": "; ".join(found.words for found in seen) or "no address of it is known; pair it anew"}
 
     with ThreadPoolExecutor(max_workers=16) as threads:
         return dict(zip((peer.id for peer in peers), threads.map(look, peers), strict=True))

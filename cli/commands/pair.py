@@ -14,7 +14,7 @@ import click
 from cli import machine, output
 from cli.launch import spinner
 from cli.render.text import one_line
-from tandem import endpoints, interfaces
+from tandem import endpoints, held, interfaces
 from tandem.config import load
 from tandem.endpoints import PAIRING_PORT, Endpoint
 from tandem.errors import BadInput, Conflict, Unavailable
@@ -27,6 +27,7 @@ from tandem.pairing.entering import enter
 from tandem.pairing.messages import Card
 from tandem.pairing.showing import Showing
 from tandem.pairing.window import VALID_S
+from tandem.paths import state_dir
 from tandem.peers import Book, Peer, Role, named
 
 _FIND_S = 3.0  # an announcement is there 1.6 s after the code, and answers a question within 0.1 s
@@ -159,7 +160,8 @@ async def _enter(code: Code, at: Endpoint, called: str, role: Role | None, *, as
 
     stored: list[Peer] = []
     try:
-        entered = await enter(code, at, card, peers, stored.append)
+        with spinner(f"waiting for {at}"):
+            entered = await enter(code, at, card, peers, stored.append)
     except asyncio.CancelledError:
         for peer in stored:
             output.remark(
@@ -168,6 +170,16 @@ async def _enter(code: Code, at: Endpoint, called: str, role: Role | None, *, as
             )
         raise
     _say_paired(entered.peer, before, confirmed=entered.confirmed, as_json=as_json)
+
+
+def _next(peer: Peer) -> str:
+    """Return what is to be done before the one can work for the other."""
+    name = one_line(peer.name)
+    if peer.role == "worker":
+        return f"it is used as soon as its worker runs: `tandem install worker` on {name}; `tandem nodes` here tells"
+    if held.owner(state_dir() / "worker" / held.SERVICE):
+        return f"the worker that is installed here answers {name} from now on"
+    return f"a worker has to run here for {name}: `tandem install worker` starts one and keeps it running"
 
 
 def _would_turn(known: Peer, mine: Role) -> Conflict:
@@ -190,6 +202,7 @@ def _say_paired(peer: Peer, before: Book, *, confirmed: bool, as_json: bool) -> 
         left = any(other.id != peer.id for other in before.of("worker"))
         alone = "" if was.role == "router" or left else "; no other machine works for this one any more"
         output.remark(f"{one_line(peer.name)} was this machine's {was.role}, and is its {peer.role} from now on{alone}")
+    output.say(f"  {_next(peer)}")
     if not confirmed:
         output.remark(
             f"the connection broke before {one_line(peer.name)} said that it is done, so it may have stored nothing; "

@@ -12,6 +12,8 @@ from cli.render.text import one_line
 from tandem import shared
 from tandem.paths import private_dir, state_dir
 
+_ID_CHARS = 8  # enough to tell a person's machines apart
+
 
 @click.command()
 @click.argument("name", required=False)
@@ -25,8 +27,9 @@ from tandem.paths import private_dir, state_dir
 def share(name: str | None, source: Path | None, as_json: bool) -> None:
     """Make a repository that paired machines clone and push by name; without NAME, list what is shared here.
 
-    A machine that this one works for reaches it as `git clone tandem::MACHINE/NAME`, MACHINE being what it calls this one;
-    here it is a folder like any other. Pushes may not rewrite history. To share it no longer, move its folder away.
+    A machine that this one works for reaches it as `git clone tandem::MACHINE/NAME`, MACHINE being what it calls this one,
+    or the beginning of this one's id, as is printed; here it is a folder like any other. Pushes may not rewrite history. To
+    share it no longer, move its folder away.
     """
     if name is None:
         if source is not None:
@@ -39,7 +42,8 @@ def share(name: str | None, source: Path | None, as_json: bool) -> None:
         return
     output.say(f"{place.stem} is shared")
     output.say(f"  on this machine: git clone {place}")
-    output.say(f"  on machines it works for: git clone tandem::{machine.name()}/{place.stem}")
+    output.say(f"  on machines it works for: git clone {_url(place)}")
+    output.say(f"    or tandem::NAME/{place.stem}, with the name that `tandem nodes` there has for this machine")
 
 
 def _list(*, as_json: bool) -> None:
@@ -54,4 +58,9 @@ def _list(*, as_json: bool) -> None:
 
 
 def _told(place: Path) -> dict[str, str]:
-    return {"name": place.stem, "path": str(place), "url": f"tandem::{machine.name()}/{place.stem}"}
+    return {"name": place.stem, "path": str(place), "url": _url(place)}
+
+
+def _url(place: Path) -> str:
+    """Return where paired machines find it, by this one's id: what they call this one is their own affair."""
+    return f"tandem::{machine.mine().id[:_ID_CHARS].lower()}/{place.stem}"

@@ -7,6 +7,7 @@ They are asked by the tools that will ask them, with the settings those have.
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import sys
 import time
@@ -24,7 +25,15 @@ from tandem.addresses import at_home, is_here
 CONNECT_S = 3.0
 AT_ONCE_S = 0.2  # a refusal by this machine itself; ARP alone waits longer before it gives up
 _REGISTRY_S = 20.0
-_PIP = ("--no-input", "--disable-pip-version-check", "--retries", "0", "--timeout", "10")
+_PIP = (
+    "-vv",
+    "--no-input",
+    "--disable-pip-version-check",
+    "--retries",
+    "0",
+    "--timeout",
+    "10",
+)  # else it says no cause
 _REFUSED = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM)
 
 
@@ -98,7 +107,20 @@ def _registry(name: str, argv: list[str]) -> Finding:
         return well(f"{name}'s registry", "answers")
     if "No module named pip" in said:
         return unseen(f"{name}'s registry", f"not looked at: {argv[0]} has no pip")
-    return _unreachable(name, said)
+    return _unreachable(name, cause_in(said))
+
+
+def cause_in(said: str) -> str:
+    """Return why pip or npm had no answer, of all that it said; its last line is that it failed, or where its log is."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for line in lines:
+        if line.startswith("Could not fetch URL "):
+            url, _, why = line.removeprefix("Could not fetch URL ").removesuffix(" - skipping").partition(": ")
+            inner = why.rpartition("(Caused by ")[2]
+            return f"{url}: {re.sub(r'^[A-Za-z]+[(]|<[^>]*>: ', '', inner).strip(chr(39) + '() ')}"
+        if line.startswith(("npm error ", "npm ERR! ")) and " reason: " in line:
+            return line.removeprefix("npm error ").removeprefix("npm ERR! ")
+    return lines[-1] if lines else ""
 
 
 def _unreachable(name: str, said: str) -> Finding:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from cli.doctor.finding import Cause, Finding, ill, well
 from cli.doctor.look import Look
 from cli.doctor.network import denied, pings
+from cli.launch import spinner
 from cli.render.text import one_line
 from tandem import endpoints, identity, media, probe
 from tandem.config import Config, LinkConfig
@@ -51,8 +53,13 @@ def findings(look: Look) -> Iterator[Finding]:
         yield ill("this machine's identity", "identity-broken", error.message, "move it away and pair anew")
         return
     link = (look.config or Config()).link
-    for peer in workers:
-        yield _one(me, peer, link)
+
+    def one(peer: Peer) -> Finding:
+        return _one(me, peer, link)
+
+    with spinner("looking at paired machines"), ThreadPoolExecutor(max_workers=16) as threads:
+        seen = list(threads.map(one, workers))
+    yield from seen
 
 
 def _one(me: identity.Identity, peer: Peer, link: LinkConfig) -> Finding:
@@ -61,10 +68,10 @@ def _one(me: identity.Identity, peer: Peer, link: LinkConfig) -> Finding:
     seen: dict[probe.Kind, str] = {}
     over_air: list[str] = []
     missed = 0  # over a cable
-    for address in peer.addresses:
-        at = endpoints.parse(address, endpoints.WORKER_PORT)
+    places = [endpoints.parse(address, endpoints.WORKER_PORT) for address in peer.addresses]
+    looks = probe.look_all(me, peer.id, places)
+    for address, at, found in zip(peer.addresses, places, looks, strict=True):
         is_air = media.towards(at.host, link.media) == "wifi"
-        found = probe.look(me, peer.id, at)
         if found.kind == "open" and not is_air:
             return well(name, f"answers at {address}" + (f"; not at {missed} before it" if missed else ""))
         if found.kind == "open":

@@ -21,7 +21,7 @@ def words_of(argv: Sequence[str], *, cwd: Path | None = None, wait_s: float = AS
 
 
 def succeeds(argv: Sequence[str], *, wait_s: float = ASK_S) -> tuple[bool, str] | None:
-    """Return whether a program ended well, and the last line it printed; None where it is not there."""
+    """Return whether a program ended well, and what it printed; None where it is not there."""
     try:
         done = subprocess.run(
             list(argv),
@@ -35,5 +35,4 @@ def succeeds(argv: Sequence[str], *, wait_s: float = ASK_S) -> tuple[bool, str] 
         return False, f"no answer within {wait_s:g} s"
     except OSError:
         return None
-    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
-    return done.returncode == 0, lines[-1] if lines else ""
+    return done.returncode == 0, done.stdout.decode("utf-8", "replace").strip()

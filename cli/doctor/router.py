@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from router.lock import LOCK_NAME
 from tandem import __version__, held
 from tandem.errors import DeadlineExceeded, TandemError
 from tandem.paths import socket_path
+from tandem.peers import Peers
 
 _ANSWER_S = 5.0
 _STARTING_S = 3.0  # from a router's lock to its socket: measured 0.4 s
@@ -40,7 +41,7 @@ def findings(look: Look) -> Iterator[Finding]:
         yield ill("router", "router-away", "does not answer", error.message)
         return
     yield well("router", f"answers, process {text(found, 'pid')}")
-    yield from nodes(found)
+    yield from nodes(found, told=Peers(look.state).read().damaged)
 
 
 def _in_the_way(state: Path) -> Finding | None:
@@ -97,10 +98,12 @@ def _looked_at(found: dict[str, Any]) -> bool:
     )
 
 
-def nodes(found: dict[str, Any]) -> Iterator[Finding]:
-    """Yield what the router's status says about its machines, their sandboxes and models."""
+def nodes(found: dict[str, Any], told: Collection[str] = ()) -> Iterator[Finding]:
+    """Yield what the router's status says about its machines, their sandboxes and models, but what was `told` already."""
     seen = objects(found.get("nodes"))
     for trouble in items(found.get("trouble")):
+        if trouble in told:
+            continue
         yield ill("worker", "worker-trouble", str(trouble), "`tandem down`, then `tandem up`")
     if not seen:
         remedy = f"its log: {Path(text(found, 'state_dir')) / 'logs' / 'worker.log'}"

@@ -76,10 +76,16 @@ def _unknown_key(error: BadConfig) -> str:
 
 
 def _nearest(path: str) -> str:
-    known = [
-        f"{section}.{key}"
+    """Return which setting may be meant: of a section that is there, one of its keys; else what is spelt alike."""
+    keys = {
+        section: tuple(cast("type[BaseModel]", field.annotation).model_fields)
         for section, field in Config.model_fields.items()
-        for key in cast("type[BaseModel]", field.annotation).model_fields
-    ]
-    near = difflib.get_close_matches(path, [*known, *Config.model_fields], n=1)
+    }
+    section, _, key = path.partition(".")
+    if section in keys and key:
+        near = difflib.get_close_matches(key, keys[section], n=1)
+        near = near and [f"{section}.{near[0]}"]
+        near = near or [f"{other}.{key}" for other, has in keys.items() if key in has]
+        return f"perhaps {near[0]!r} is meant; if not, " if near else f"{section} has {', '.join(keys[section])}; "
+    near = difflib.get_close_matches(path, [*(f"{one}.{key}" for one, has in keys.items() for key in has), *keys], n=1)
     return f"perhaps {near[0]!r} is meant; if not, " if near else ""

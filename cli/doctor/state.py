@@ -66,10 +66,12 @@ def clock(state: Path) -> Finding:
     """Compare this program's clock with that of the file system, which another machine may keep."""
     if not state.is_dir() or not os.access(state, os.W_OK | os.X_OK):
         return unseen("file times", "not looked at: there is no state folder to write a file in")
-    with tempfile.NamedTemporaryFile(dir=state, prefix=".doctor-") as file:
-        file.write(b"?")
-        file.flush()
-        apart = Path(file.name).stat().st_mtime - time.time()
+    try:
+        with tempfile.NamedTemporaryFile(dir=state, prefix=".doctor-", buffering=0) as file:
+            file.write(b"?")
+            apart = Path(file.name).stat().st_mtime - time.time()
+    except OSError as error:
+        return unseen("file times", f"not looked at: no file could be written in {state} ({error.strerror})")
     if abs(apart) > CLOCK_S_MAX:
         text = f"a file written now in {state} is {abs(apart):.0f} s {'ahead' if apart > 0 else 'behind'}"
         remedy = "set the clocks of this machine and of its file server, or set TANDEM_STATE to a local disk"

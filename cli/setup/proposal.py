@@ -60,10 +60,10 @@ def propose(
         there: Names of models that need no download any more.
         free_bytes: What is free for downloads; None where that is not known.
     """
-    if machine.model_bytes is None or machine.memory_bytes is None:
+    allowed = allowed_bytes(machine)
+    if allowed is None:
         note = "how much memory this machine has is not known, so nothing is proposed"
         return Proposal(chosen={}, memory_bytes=0, notes=(note,))
-    allowed = min(machine.model_bytes, machine.memory_bytes - LEFT_BYTES)
     chosen: dict[Slot, Model] = {}
     notes: list[str] = []
     used = 0
@@ -73,16 +73,23 @@ def propose(
             if needed <= allowed:
                 chosen[slot], used = model, needed
                 break
-            notes.append(_why_not(model, needed, machine, allowed))
+            notes.append(_why_not(model, needed, machine))
         else:
             notes.append(f"no {slot} model of the table fits; name a smaller one yourself, or use another machine")
     notes += _room([model for model in chosen.values() if model.name not in there], free_bytes)
     return Proposal(chosen=chosen, memory_bytes=used, notes=tuple(notes))
 
 
-def _why_not(model: Model, needed_bytes: int, machine: Hardware, allowed_bytes: int) -> str:
+def allowed_bytes(machine: Hardware) -> int | None:
+    """Return how much all models together may take, something left to everything else; None where that is not known."""
+    if machine.model_bytes is None or machine.memory_bytes is None:
+        return None
+    return max(min(machine.model_bytes, machine.memory_bytes - LEFT_BYTES), 0)
+
+
+def _why_not(model: Model, needed_bytes: int, machine: Hardware) -> str:
     """Return why a better model is not proposed and, on a Mac with the memory, how it could be."""
-    why = f"{model.name}, with all beside it, takes {size(needed_bytes)}; they may take {size(max(allowed_bytes, 0))}"
+    why = f"{model.name}, with all beside it, takes {size(needed_bytes)}, which is more"
     if machine.system == "macOS" and needed_bytes + SYSTEM_BYTES <= (machine.memory_bytes or 0):
         limit_mib = -(-needed_bytes >> 20) + 1
         why += f"; it fits after `sudo sysctl iogpu.wired_limit_mb={limit_mib}`, which lasts until the next start"

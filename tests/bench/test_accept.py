@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -258,6 +259,14 @@ def test_a_picture_is_one(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     (tmp_path / "red.png").write_bytes(answers.picture(8))
     assert image.open(tmp_path / "red.png").convert("RGB").getpixel((3, 3)) == (208, 32, 32)
+
+
+def test_the_team_is_measured_and_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (figure,) = asyncio.run(team.figures())
+    assert figure.value, figure.note
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("tandem-")] == []
 
 
 def test_the_command_writes_both_reports_and_says_a_miss_with_its_status(tmp_path: Path) -> None:

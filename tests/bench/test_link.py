@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +22,12 @@ from grpc import aio
 from bench import floor, link, link_ends, link_report, link_sync
 from bench.link_ends import Link
 from bench.turns import in_turns
+from cli.__main__ import main
 from cli.commands.bench import bench
 from router.repository.own import OwnRepository
 from tandem.errors import BadInput
 from tandem.git import git
+from tests.support.stack import ROOT
 
 UNITS = {"rtt": "us", "token": "ms", "throughput": "mb_s", "sync_small": "ms", "sync_large": "mb_s"}
 SIDES = {
@@ -106,6 +114,42 @@ def test_an_aim_is_missed_by_too_much_and_by_too_little() -> None:
 
     assert judged(80, 0.5) == [True, True]
     assert judged(80.1, 0.49) == [False, False]
+
+
+def test_a_missed_aim_is_the_commands_failure_and_stands_out_at_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(added_ms: float) -> dict[str, Any]:
+        small = {"sync_small": {"added_to_plain_ms": {"p25": 1.0, "p50": added_ms, "p75": 99.0}}}
+        machine = {"cores": 2, "load_before": 0.0}
+        return {"machine": machine, "rounds": 1, **small, "aims": link_report.aims(small)}
+
+    monkeypatch.setattr(link, "run", lambda *_, **__: measured(81))
+    assert main(["bench", "link"]) == 1
+    assert "aim MISSED: sync_small.added_to_plain_ms is 81, at most 80" in capsys.readouterr().out
+    monkeypatch.setattr("cli.output.colours", lambda: True)
+    assert main(["bench", "link"]) == 1
+    assert "aim \x1b[31m\x1b[1mMISSED\x1b[0m:" in capsys.readouterr().out
+    monkeypatch.setattr(link, "run", lambda *_, **__: measured(79))
+    assert main(["bench", "link"]) == 0
+
+
+def test_ctrl_c_at_a_terminal_is_one_line(tmp_path: Path) -> None:
+    """It goes to every program that was started there, those that are measured against as well."""
+    argv = [sys.executable, "-m", "tandem", "cli", "bench", "link", "--only", "rtt", "--rounds", "1000"]
+    with (tmp_path / "errors").open("w+") as errors:
+        process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True)
+        try:
+            until = time.monotonic() + 60
+            while "1 of " not in (tmp_path / "errors").read_text() and time.monotonic() < until:
+                time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    said = [line for line in (tmp_path / "errors").read_text().splitlines() if " rounds" not in line]
+    assert said == ["error: interrupted"]
 
 
 def test_sides_take_turns_and_the_first_round_does_not_count() -> None:

@@ -14,6 +14,7 @@ import pytest
 from cli.commands.show import _export
 from tandem.errors import BadInput
 from tests.cli.little_router import QUESTION, Play, a_whole_run, little_router
+from tests.support import smalldisk
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("langgraph", "guardrails", "grpc", "httpx", "ollama", "git", "pydantic", "rich", "starlette", "yaml")
@@ -276,11 +277,45 @@ def test_the_unforeseen_is_one_line_and_a_private_report(tmp_path: Path) -> None
     assert _last(done)["error"]["class"] == "KeyError"
 
 
+def test_a_full_disk_that_nobody_foresaw_is_named_and_no_empty_report_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cli import __main__, crash
+
+    smalldisk.require(private=False)
+    with smalldisk.small_disk(tmp_path, 1 << 20, private=False) as disk:
+        monkeypatch.setenv("TANDEM_STATE", str(disk.path))
+        (disk.path / "logs").mkdir(mode=0o700)
+        disk.fill()
+        with pytest.raises(OSError, match="No space left"):
+            crash.write_report("long " * 10_000)
+        assert list((disk.path / "logs").iterdir()) == []
+
+        def written(args: list[str]) -> int:
+            (disk.path / "some").write_bytes(b"x" * 10_000)
+            return 0
+
+        monkeypatch.setattr(__main__, "_invoke", written)
+        assert __main__.main(["status"]) == 4
+        said = capsys.readouterr().err
+        assert "unforeseen" not in said
+        assert f"the disk that holds {disk.path} is full" in said
+
+
 def test_status_without_a_router_starts_none(tmp_path: Path) -> None:
     done = tandem(tmp_path, "status", "--json")
     assert (done.returncode, _last(done)["running"]) == (4, False)
     assert tandem(tmp_path, "down").stdout == "no router is running\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [("install",), ("install", "cook"), ("bench", "nothing"), ("completions",)])
+def test_choices_are_listed_in_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = tandem(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert "U+0009" not in done.stderr
+    if arguments == ("install",):
+        assert done.stderr.endswith("Choose from: router, worker\n")
 
 
 def test_every_command_explains_itself(tmp_path: Path) -> None:

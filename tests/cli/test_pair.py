@@ -1,5 +1,7 @@
 """`tandem pair`, `nodes` and `unpair` as processes, where something is not as it should be."""
 
+import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -13,7 +15,7 @@ import pytest
 
 from cli import machine
 from cli.commands.pair import command as typed
-from tandem import identity
+from tandem import held, identity
 from tandem.endpoints import Endpoint
 from tandem.pairing.code import Code
 from tandem.pairing.exchange import Exchange
@@ -69,6 +71,42 @@ def test_nobody_there_is_said_with_the_remedy(tmp_path: Path) -> None:
     assert f"nobody shows a code at {at} (Connection refused); " in error["message"]
 
 
+def test_silence_is_waited_for_at_all_addresses_together_and_not_without_a_word(tmp_path: Path) -> None:
+    """Four mute ports: the second connection comes while the first is open, or it was waited for in turn."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
+        places = tuple(f"127.0.0.1:{server.getsockname()[1]}" for server in servers)
+        known_at(tmp_path, identity.load(tmp_path / "mini"), "mini", "worker", *places)
+        for command in (["nodes"], ["doctor"]):
+            argv = [sys.executable, "-m", "tandem", "cli", *command]
+            process = subprocess.Popen(
+                argv, env=env(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            try:
+                wires = [stack.enter_context(server.accept()[0]) for server in servers]
+                assert [is_open(wire) for wire in wires] == [True] * 4, command
+                out, errors = process.communicate(timeout=60)
+                assert "looking at paired machines …" in errors
+                assert "takes connections and then says nothing" in out
+            finally:
+                process.kill()
+                process.communicate()
+                tandem(tmp_path, "down")
+        done = tandem(tmp_path, "pair", "1234-5678", "--at", places[0])
+        assert (done.returncode, f"waiting for {places[0]} …" in done.stderr) == (4, True), done.stderr
+
+
+def is_open(wire: socket.socket) -> bool:
+    """Read what came on a connection; return whether the other side has it open still."""
+    wire.setblocking(False)
+    try:
+        while wire.recv(65536):
+            pass
+    except BlockingIOError:
+        return True
+    return False
+
+
 def test_interrupted_the_window_is_closed_and_nothing_is_stored(tmp_path: Path) -> None:
     on = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "tandem", "cli", "pair", "--on", on]
@@ -84,6 +122,39 @@ def test_interrupted_the_window_is_closed_and_nothing_is_stored(tmp_path: Path) 
         showing.communicate()
     assert tandem(tmp_path / "other", "pair", code, "--at", on).returncode == 4
     assert not (tmp_path / "peers").exists()
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_what_is_to_be_done_next_is_said_on_both_sides(tmp_path: Path, *, installed: bool) -> None:
+    on = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "tandem", "cli", "pair", "--on", on, "--name", "mini"]
+    with contextlib.ExitStack() as stack:
+        if installed:
+            (tmp_path / "mini" / "worker").mkdir(parents=True, mode=0o700)
+            (tmp_path / "mini").chmod(0o700)
+            lock = stack.enter_context((tmp_path / "mini" / "worker" / held.SERVICE).open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write("71")
+            lock.flush()
+        showing = subprocess.Popen(command, env=env(tmp_path / "mini"), stdout=subprocess.PIPE, text=True)
+        try:
+            assert showing.stdout is not None
+            code = showing.stdout.readline().removeprefix("code: ").strip()
+            entered = tandem(tmp_path / "book", "pair", code, "--at", on, "--name", "book")
+            shown, _ = showing.communicate(timeout=30)
+        finally:
+            showing.kill()
+            showing.communicate()
+    assert "as soon as its worker runs: `tandem install worker` on mini" in entered.stdout
+    assert ("a worker has to run here for book: `tandem install worker`" in shown) == (not installed), shown
+    assert ("the worker that is installed here answers book" in shown) == installed
+
+
+def test_what_stays_on_the_other_machine_is_said_when_one_is_unpaired(tmp_path: Path) -> None:
+    for name, role in (("mini", "worker"), ("desk", "router")):
+        known_at(tmp_path, identity.load(tmp_path / name), name, role)
+    assert "until `tandem unpair` there as well, it goes on listening" in tandem(tmp_path, "unpair", "mini").stdout
+    assert "is removed by this machine's worker; desk is not told" in tandem(tmp_path, "unpair", "desk").stdout
 
 
 def test_interrupted_after_it_stored_the_other_the_entering_side_says_so(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.remote import place
-from tandem import shared
+from tandem import identity, shared
 from tandem.errors import BadInput, TandemError
 from tandem.peers import Peers
 from tests.support.machine import Machine
@@ -32,6 +33,7 @@ class Desk:
             **known,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self.folder),
+            "PYTHONPATH": str(ROOT),  # git starts the helper that is installed, with this checkout's code
             "TANDEM_STATE": str(home),
             "TANDEM_CONFIG": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -245,12 +247,58 @@ def test_another_repository_is_taken_over_with_its_first_branch(desk: Desk) -> N
 def test_what_is_not_there_is_said_with_the_remedy(desk: Desk) -> None:
     clone = ("clone", "-q")
     said = desk.git(desk.folder, *clone, "tandem::mini/nothing", "x", fails=True)
-    assert "no repository is shared here as 'nothing'; `tandem share nothing`" in said
+    assert "mini shares no repository 'nothing'; `tandem share nothing` on it makes one" in said
     assert "there are: mini" in desk.git(desk.folder, *clone, "tandem::attic/project", "x", fails=True)
     assert "names no shared repository" in desk.git(desk.folder, *clone, "tandem::mini", "x", fails=True)
     assert "is no shared repository's name" in desk.git(desk.folder, *clone, "tandem::mini/..", "x", fails=True)
     for name in ("..", "a..b", ".hidden", "a.lock", "", "a" * 65, "x/y", "-x"):
         assert desk.share("--", name).returncode == 2, name
+
+
+def test_the_address_that_is_printed_leads_here_whatever_the_other_machine_calls_this_one(desk: Desk) -> None:
+    made = json.loads(desk.share("named", "--json").stdout)
+    desk.git(desk.folder, "clone", "-q", made["url"], "by-id")
+    assert desk.git(desk.folder / "by-id", "config", "remote.origin.url").strip() == made["url"]
+    said = desk.share("another").stdout
+    assert made["url"].replace("/named", "/another") in said
+    assert "or tandem::NAME/another" in said
+
+
+def test_at_the_machine_that_shares_it_the_folder_is_pointed_at(desk: Desk) -> None:
+    assert desk.share("ours").returncode == 0
+    argv = ["git", "clone", "-q", "tandem::mini/ours", str(desk.folder / "z")]
+    done = subprocess.run(argv, env=desk.env(desk.mini), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode
+    assert f"a repository of that name is here, at this machine: git clone {desk.mini}/shared/ours.git" in done.stderr
+
+
+def test_another_machine_at_the_address_is_said_in_our_words_alone(desk: Desk) -> None:
+    """The port is that of the worker, under which somebody else is expected."""
+    peers = Peers(desk.book)
+    mini = peers.read().of("worker")[0]
+    other = identity.load(desk.folder / "other")
+    peers.add(replace(mini, id=other.id, name="other", certificate=other.certificate.decode()))
+    try:
+        said = desk.git(desk.folder, "clone", "-q", "tandem::other/x", "z", fails=True)
+        assert "another machine answers at 127.0.0.1" in said
+        assert [
+            line for line in said.splitlines() if "ssl_transport_security" in line or "Handshake failed" in line
+        ] == []
+    finally:
+        peers.remove(other.id)
+
+
+def test_a_clone_that_was_cut_short_is_refused_rather_than_shared_empty(desk: Desk) -> None:
+    whole, cut = desk.folder / "whole", desk.folder / "cut"
+    desk.git(desk.folder, "init", "-q", "-b", "main", str(whole))
+    for number in range(5):
+        commit(desk, whole, f"{number}.txt", b"x\n")
+    desk.git(desk.folder, "clone", "-q", "--depth", "3", f"file://{whole}", str(cut))
+    done = desk.share("cut", "--from", str(cut))
+    assert (done.returncode, "shallow clone" in done.stderr, "fetch --unshallow" in done.stderr) == (2, True, True)
+    assert not (desk.mini / "shared" / "cut.git").exists()
+    desk.git(cut, "fetch", "-q", "--unshallow")
+    assert desk.share("cut", "--from", str(cut)).returncode == 0
 
 
 def test_whoever_is_not_paired_any_more_gets_nothing(desk: Desk) -> None:

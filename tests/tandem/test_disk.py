@@ -83,6 +83,16 @@ def test_the_room_that_is_needed_is_asked_for_before_work_begins(small: SmallDis
         disk.must_have_room("x", small.seen, left + 1)
 
 
+def test_a_file_that_could_not_be_replaced_is_the_old_one_and_leaves_nothing_beside_it(small: SmallDisk) -> None:
+    file = small.seen / "peer.json"
+    disk.replace_file(file, b"old")
+    small.fill()
+    with pytest.raises(OSError, match="No space left"):
+        disk.replace_file(file, b"new" * 10_000)
+    assert [path.read_bytes() for path in small.seen.glob("*peer*")] == [b"old"]
+    assert list(small.seen.glob(".*peer*")) == []
+
+
 def test_what_git_and_sqlite_say_of_a_full_disk_is_known(small: SmallDisk) -> None:
     db = sqlite3.connect(small.seen / "a.db", isolation_level=None)
     db.execute("CREATE TABLE t (x)")

@@ -1,9 +1,11 @@
 """The machine, the state folder and the configuration, each with what can be wrong with it provoked for real."""
 
+import json
 import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from cli.doctor import machine, settings, state, tools
 from cli.doctor.look import Look
-from tests.cli.doctor.probing import elsewhere, look_at, named
+from tests.cli.doctor.probing import ROOT, elsewhere, look_at, named
 from tests.support import clockshim, smalldisk
 
 # As printed on a MacBook with macOS 12 (published at real-world-systems.com/docs/pmset.1.html), shortened.
@@ -144,6 +146,29 @@ def test_a_disk_with_little_room_is_named(tmp_path: Path) -> None:
     assert "MiB are free" in named(found, "disk-nearly-full").text
 
 
+def test_a_full_disk_is_named_and_does_not_end_the_look(tmp_path: Path) -> None:
+    smalldisk.require()
+    with smalldisk.small_disk(tmp_path, 4 << 20) as disk:
+        home = disk.path / "state"
+        (disk.seen / "state").mkdir(mode=0o700)
+        disk.fill()
+        argv = [sys.executable, "-m", "tandem", "cli", "doctor", "--json"]
+        env = {**os.environ, "TANDEM_STATE": str(home), "TANDEM_CONFIG": os.devnull}
+        done = subprocess.run(
+            disk.wrap(argv), env=env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        )
+        left = sorted(
+            path.name for path in (disk.seen / "state").rglob("*") if path.is_file() and "lock" not in path.name
+        )
+    assert done.returncode == 1, done.stderr
+    seen = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert seen["disk"]["cause"] == "disk-nearly-full"
+    assert seen["file times"]["ok"] is None
+    assert "No space left" in seen["file times"]["text"]
+    assert "is full" in seen["router"]["remedy"], "the last area, too"
+    assert left == []
+
+
 @pytest.mark.needs("a C compiler")
 def test_a_file_system_on_another_clock_is_named(tmp_path: Path) -> None:
     probe, call = "cli.doctor.state:clock", f"clock(Path({str(tmp_path)!r}))"
@@ -177,6 +202,24 @@ def test_a_key_nobody_knows_is_named_with_the_nearest(tmp_path: Path, monkeypatc
     seen = named(settings.configuration(Look.here()), "config-unknown-key")
     assert "models.wroker" in seen.text
     assert "'models.worker'" in seen.remedy
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("[worker]\nfoo = 1\n", "worker has calls, checks, queue"),
+        ("[worker]\nwifi = true\n", "perhaps 'link.wifi' is meant"),
+        ("[worker]\nlisten_on = []\n", "perhaps 'worker.listen' is meant"),
+        ("[wroker]\nlisten = []\n", "perhaps 'worker' is meant"),
+    ],
+)
+def test_a_key_is_looked_for_where_it_was_written(
+    written: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tandem.toml"
+    file.write_text(written)
+    monkeypatch.setenv("TANDEM_CONFIG", str(file))
+    assert named(settings.configuration(Look.here()), "config-unknown-key").remedy.startswith(hint)
 
 
 @pytest.mark.parametrize("text", ["[models\n", "[router]\nqueue = 0\n"])

@@ -56,6 +56,27 @@ def test_workers_that_are_well_have_nothing_against_them() -> None:
     assert all(finding.ok for finding in seen(NODE).values())
 
 
+def test_a_damaged_peer_is_told_once_by_those_who_read_the_file(tmp_path: Path) -> None:
+    """By the whole doctor, with a router of its own, which says of the same file what it says."""
+    home = tmp_path / "state"
+    paired(home, tmp_path / "mini", f"127.0.0.1:{free_port()}")
+    file = next((home / "peers").glob("*.json"))
+    file.write_text("{")
+    env = {**os.environ, "TANDEM_STATE": str(home), "TANDEM_CONFIG": os.devnull}
+
+    def tandem(*arguments: str) -> str:
+        argv = [sys.executable, "-m", "tandem", "cli", *arguments]
+        return subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False).stdout
+
+    try:
+        checks = json.loads(tandem("doctor", "--json"))["checks"]
+        status = json.loads(tandem("status", "--json"))
+    finally:
+        tandem("down")
+    assert any(str(file) in line for line in status["trouble"]), "the router says it, too"
+    assert [check["cause"] for check in checks if str(file) in check["text"]] == ["peer-damaged"]
+
+
 def test_no_worker_is_named_with_its_log() -> None:
     assert named(seen()["worker"], "worker-away").remedy == "its log: /s/logs/worker.log"
 

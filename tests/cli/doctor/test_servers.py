@@ -204,7 +204,8 @@ def test_a_registry_that_does_not_answer_is_named_and_one_that_does_is_well(
     monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{closed_port()}/simple")
     look = look_at(tmp_path, network=True)
     (found,) = network.registries(look)
-    named(found, "registry-unreachable")
+    assert "/simple/pip/: Failed to establish a new connection" in named(found, "registry-unreachable").text
+    assert found.text.endswith("Connection refused")
     page = tmp_path / "simple" / "pip"
     page.mkdir(parents=True)
     (page / "index.html").write_text('<!DOCTYPE html><a href="pip-99.0.tar.gz">pip-99.0.tar.gz</a>')
@@ -212,6 +213,19 @@ def test_a_registry_that_does_not_answer_is_named_and_one_that_does_is_well(
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}/simple")
         (found,) = network.registries(look)
     assert found.ok, found
+
+
+@pytest.mark.needs("node")
+def test_npms_registry_that_does_not_answer_is_told_with_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "package.json").write_text('{"name": "little", "scripts": {"test": "node --test"}}\n')
+    subprocess.run(["git", "-C", tmp_path, "add", "-A"], check=True)
+    monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{closed_port()}/")
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    (found,) = network.registries(look_at(tmp_path, network=True))
+    assert "ECONNREFUSED" in named(found, "registry-unreachable").text
 
 
 @pytest.mark.needs("go")

@@ -13,6 +13,7 @@ from typing import Literal
 
 import pytest
 
+from cli.commands.init import _machine_lines
 from cli.setup.catalogue import Slot, catalogue
 from cli.setup.others import best, other
 from cli.setup.proposal import Role, propose, role_beside
@@ -87,6 +88,19 @@ def test_a_download_that_does_not_fit_on_the_disk_is_told_unless_it_is_there_alr
     assert "10.0 GiB are free" in told.notes[-1]
     there = [model.name for model in told.chosen.values()]
     assert propose(mac(128), catalogue(), CONTEXTS, "alone", there=there, free_bytes=0).notes == ()
+
+
+def test_what_models_may_take_is_one_number_whoever_says_it() -> None:
+    machine = hardware.linux("MemTotal: 25165824 kB\n", "model name : x\n")
+    found = propose(machine, catalogue(), CONTEXTS, "worker", free_bytes=1 << 40)
+    lines = _machine_lines(machine, found, CONTEXTS, None, "")
+    assert "models may take 20.0 GiB, with 4.0 GiB left to all else: the machine's memory" in lines[1]
+    assert [line for line in lines[2:] if "may take" in line] == []
+    assert "qwen3-coder:30b, with all beside it, takes 20.3 GiB, which is more" in lines[-2]
+    assert (
+        "models may take 16.0 GiB: "
+        in _machine_lines(mac(24), propose(mac(24), [], CONTEXTS, "alone"), CONTEXTS, None, "")[1]
+    )
 
 
 def test_this_machine_is_read() -> None:
