@@ -44,7 +44,10 @@ def status(as_json: bool) -> int:
 @click.command()
 @_json
 def up(as_json: bool) -> None:
-    """Start the router, if none runs, and say what is there. It leaves by itself when there is nothing to do."""
+    """Start the router and its worker, if none runs, and say what is there.
+
+    They leave by themselves when there is nothing to do. Where this machine works for a paired router, they stay.
+    """
     found = ensure_router()
     with spinner("the router is getting ready"):
         found.get("/v1/runs")  # answered only once it is ready
