@@ -64,7 +64,8 @@ class Router:
             local_worker.command(socket_path(options.state, "worker"), options.state),
             options.state / "logs" / "worker.log",
             _worker_env(options),
-            options.state / "worker" / held.SERVICE,
+            kept_lock=options.state / "worker" / held.SERVICE,
+            socket_file=socket_path(options.state, "worker"),
         )
         self._exit = 0
         self.failed: TandemError | None = None  # why it could not start
