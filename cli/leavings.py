@@ -27,13 +27,15 @@ def write(client: Client, run: Mapping[str, Any], folder: Path, *, as_json: bool
         BadInput: There is nothing, a file is there already, or one cannot be written.
         BadReply: The router's answer cannot be used.
     """
-    name = text(run, "run")
-    kinds = [text(one, "check") for one in objects(run.get("artefacts")) if objects(one.get("files"))]
+    name, checks = text(run, "run"), objects(run.get("artefacts"))
+    kinds = [text(one, "check") for one in checks if objects(one.get("files"))]
+    troubles = [one_line(f"{text(one, 'check')}: {text(one, 'trouble')}") for one in checks if one.get("trouble")]
     files: dict[str, bytes] = {}
     for kind in kinds:
         files |= _unpacked(kind, client.get_bytes(f"/v1/runs/{name}/artefacts/{kind}"))
     if not files:
-        raise BadInput(f"no check of run {name} left files that are brought back; check.artefacts says which are")
+        why = "; ".join(troubles) or "check.artefacts says which are"
+        raise BadInput(f"no check of run {name} left files that are brought back; {why}")
     _must_be_new(folder, files)
     for path, data in files.items():
         _put(folder / path, data)
@@ -43,6 +45,8 @@ def write(client: Client, run: Mapping[str, Any], folder: Path, *, as_json: bool
         return
     for path in files:
         output.say(one_line(str(folder / path)))
+    for trouble in troubles:
+        output.remark(trouble)
 
 
 def _unpacked(kind: str, raw: bytes) -> dict[str, bytes]:

@@ -144,16 +144,15 @@ class Allotment:
     def ready(self, now_s: float) -> list[tuple[Ticket, Choice]]:
         """Return the waiting calls that have a place now, the most urgent first, and give it to them."""
         placed: list[tuple[Ticket, Choice]] = []
-        stuck: set[tuple[Kind, str, frozenset[Key] | None, int]] = set()
+        stuck: set[tuple[Kind, str, frozenset[Key] | None, int, bool]] = set()
         rooms = [node for node in self._nodes if not node.away and (node.calls.has_room or node.checks.has_room)]
         for one in sorted(self._waiting.values(), key=lambda one: one.urgency(now_s, self._ageing_s)) if rooms else ():
             need = one.need
-            alike = need.kind, need.model, need.only, need.priority
+            alike = need.kind, need.model, need.only, need.priority, need.bare
             if alike in stuck:
                 continue
-            choice = best(
-                need, able(need, rooms if need.kind == "call" else self._nodes), self._warm_for(need), self._nodes
-            )
+            fit = able(need, rooms if need.kind == "call" else self._nodes, self._silent)
+            choice = best(need, fit, self._warm_for(need), self._nodes)
             if choice is None:
                 stuck.add(alike)
                 continue

@@ -1,7 +1,8 @@
 """A run in one file, to be moved to another machine: its journal, its own commits, what was said to models.
 
-A tar of five members: `run.json` (what it is), `entries.jsonl` (its journal, a line an entry), `objects.pack` (its commits,
-without those of the base), `calls.jsonl`, and `SHA256SUMS` of the four. Taken in, everything is untrusted: sizes are
+A tar of six members: `run.json` (what it is), `entries.jsonl` (its journal, a line an entry), `objects.pack` (its commits,
+without those of the base), `calls.jsonl`, `artefacts.jsonl` (what its checks left; see `carried`), and `SHA256SUMS` of the
+five. Format 1 was without `artefacts.jsonl`, and is read, too. Taken in, everything is untrusted: sizes are
 bounded, the entries must be of kinds and shapes this version knows, and Git checks each object. The tar is read by hand,
 these plain files in this order and nothing else: Python's reader follows links, long headers and sparse files, whose few
 bytes unfold to any size. Two machines that go on with one run would deliver it twice, so a run that is not over is taken in
@@ -27,10 +28,11 @@ from tandem.errors import BadInput
 from tandem.faults import KINDS
 from tandem.types import RunId, RunState
 
-FORMAT = 1
+FORMAT = 2
 BYTES_MAX = 256 << 20
 REFERENCES_MAX = 1000
-_MEMBERS = ("run.json", "entries.jsonl", "objects.pack", "calls.jsonl")
+_MEMBERS = ("run.json", "entries.jsonl", "objects.pack", "calls.jsonl", "artefacts.jsonl")
+_MEMBERS_OF = {1: _MEMBERS[:4], FORMAT: _MEMBERS}
 _SUMS = "SHA256SUMS"
 _BLOCK = 512  # of a tar; what is shorter is filled with zeros
 _Count = Annotated[int, Field(ge=0, lt=1 << 63)]  # what SQLite can hold
@@ -98,6 +100,7 @@ class Archive:
     entries: Sequence[Entry]
     pack: bytes
     calls: bytes
+    artefacts: bytes = b""
 
 
 def write(archive: Archive) -> bytes:
@@ -116,7 +119,9 @@ def write(archive: Archive) -> bytes:
     }
     lines = "".join(json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in archive.entries)
     told = json.dumps(about, ensure_ascii=False, indent=1).encode()
-    bodies: dict[str, bytes] = dict(zip(_MEMBERS, (told, lines.encode(), archive.pack, archive.calls), strict=True))
+    bodies: dict[str, bytes] = dict(
+        zip(_MEMBERS, (told, lines.encode(), archive.pack, archive.calls, archive.artefacts), strict=True)
+    )
     size = sum(len(body) for body in bodies.values())
     if size > BYTES_MAX:
         raise BadInput(f"the run takes {size >> 20} MiB and an archive at most {BYTES_MAX >> 20}; it cannot be moved")
@@ -139,8 +144,8 @@ def read(raw: bytes) -> Archive:
         raise BadInput(f"the archive has {len(raw) >> 20} MiB and may have {BYTES_MAX >> 20}")
     first, at = _member(raw, 0, _MEMBERS[0])
     told = _json(first, _MEMBERS[0])
-    _must_be_known(told)  # before the rest, which a later format may spell otherwise
-    bodies = _bodies(raw, first, at)
+    members = _members(told)  # before the rest, which a later format may spell otherwise
+    bodies = _bodies(raw, members, first, at)
     about = _fitting(_About, told, _MEMBERS[0])
     lines = bodies["entries.jsonl"].splitlines()
     return Archive(
@@ -151,27 +156,29 @@ def read(raw: bytes) -> Archive:
         entries=[_entry(line, number) for number, line in enumerate(lines, 1)],
         pack=bodies["objects.pack"],
         calls=bodies["calls.jsonl"],
+        artefacts=bodies.get("artefacts.jsonl", b""),
     )
 
 
-def _must_be_known(told: Any) -> None:
-    """Refuse another format.
+def _members(told: Any) -> Sequence[str]:
+    """Return which members an archive of its format has, but for the sums.
 
     Raises:
-        BadInput: It has one, or none; the message names the version that wrote it.
+        BadInput: The format is none that is known; the message names the version that wrote it.
     """
     about = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
     number, version = (str(about.get(key))[:20] for key in ("format", "tandem"))
-    if number != str(FORMAT):
+    if number not in map(str, _MEMBERS_OF):
         raise BadInput(
-            f"the archive has format {number} (Tandem {version}) and this version knows {FORMAT}; upgrade the older of the "
-            "two machines"
+            f"the archive has format {number} (Tandem {version}) and this version knows 1 to {FORMAT}; upgrade the older "
+            "of the two machines"
         )
+    return _MEMBERS_OF[int(number)]
 
 
-def _bodies(raw: bytes, first: bytes, at: int) -> dict[str, bytes]:
-    found = {_MEMBERS[0]: first}
-    for name in _MEMBERS[1:]:
+def _bodies(raw: bytes, members: Sequence[str], first: bytes, at: int) -> dict[str, bytes]:
+    found = {members[0]: first}
+    for name in members[1:]:
         found[name], at = _member(raw, at, name)
     sums, at = _member(raw, at, _SUMS)
     if sums != _sums(found) or raw[at:].strip(b"\0"):

@@ -13,6 +13,9 @@ import os
 import tempfile
 import time
 import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,18 +23,30 @@ from tandem import artefacts, disk
 from tandem.errors import NotFound, TandemError
 from tandem.faults import failpoint
 from tandem.paths import private_dir
-from tandem.spool import Spool
+from tandem.spool import LeftOut, Spool
 from tandem.types import ArtefactPiece, CheckRequest, Json, RunId
 
 log = logging.getLogger(__name__)
 KINDS = ("draft", "head")
 _WHY_CHARS = 200
+_UNNAMED = "(a name that cannot be used)"
 _COMMENT_BYTES_MAX = 65535  # a ZIP counts them with two bytes
-_CANNOT_BE_READ = (OSError, zipfile.BadZipFile, ValueError, KeyError, NotImplementedError)
+_CANNOT_BE_READ = (OSError, zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, NotImplementedError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What is told of what a check left: its step, the node it ran on, when that was kept, why not all of it came."""
+
+    step: str
+    node: str
+    at_s: float
+    missed: str = ""
+    left_out: Sequence[LeftOut] = ()
 
 
 class Taking:
-    """What one check left, on its way here: pieces come in, and again where a connection broke, and `keep` ends it.
+    """What one check left, on its way here: it begins with its report, pieces come in, and `keep` ends it.
 
     Blocking. Nothing here raises: a full disk must not end a run for want of a log.
     """
@@ -48,10 +63,11 @@ class Taking:
         """Which of the worker's spools this holds, and how many messages of it: where a broken stream goes on."""
         self.trouble = ""
         """Why nothing of it can be kept, "" where it can."""
+        self.missed = ""
+        """Why not all of it came, "" where it did."""
 
     def take(self, piece: ArtefactPiece) -> None:
-        """Take a piece in. One of another spool begins anew: the check was run again."""
-        self._hold(piece.spool)
+        """Take a piece in, the next of its spool."""
         self.messages += 1
         if not self.trouble:
             try:
@@ -59,13 +75,21 @@ class Taking:
             except (OSError, TandemError) as error:
                 self._fail(error)
 
-    def end(self, spool: str) -> None:
-        """Take in which spool belongs to the report: what came of another is another run's, on a worker that was lost."""
-        self._hold(spool)
+    def begin(self, spool: str) -> None:
+        """Take in which of the worker's spools belongs to the report, and forget what came of another."""
+        self._spool, self._name, self.spool, self.messages = None, None, spool, 0
 
-    def _hold(self, spool: str) -> None:
-        if spool != self.spool:
-            self._spool, self._name, self.spool, self.messages = None, None, spool, 0
+    def cut(self, why: str) -> None:
+        """Have nothing more come, and tell why; what is here whole is kept."""
+        if not self.trouble:
+            try:
+                spool = self._spooled()
+                spool.drop()
+                if self._name is not None:
+                    spool.leave_out(self._name or _UNNAMED, 0, "not all of it came")
+                self._name, self.missed = None, why
+            except (OSError, TandemError) as error:
+                self._fail(error)
 
     def keep(self, node: str) -> None:
         """Have what came be what there is of this kind of check, in the place of what there was."""
@@ -93,7 +117,7 @@ class Taking:
         name = artefacts.safe(piece.name)
         if piece.left_out:
             why = "".join(c if c.isprintable() else "_" for c in piece.left_out[:_WHY_CHARS])
-            spool.leave_out(name or "(a name that cannot be used)", max(piece.size_bytes, 0), why)
+            spool.leave_out(name or _UNNAMED, max(piece.size_bytes, 0), why)
             return
         if self._name is None:
             self._name, self._why = name, spool.refuses(name, piece.size_bytes)
@@ -110,30 +134,41 @@ class Taking:
             self._why = "not all of it came"
         if self._why:
             spool.drop()
-            spool.leave_out(self._name or "(a name that cannot be used)", max(piece.size_bytes, 0), self._why)
+            spool.leave_out(self._name or _UNNAMED, max(piece.size_bytes, 0), self._why)
         else:
             spool.keep(str(self._name))
         self._name = None
 
     def _store(self, node: str) -> None:
-        folder = _folder(self._state, self._request.run_id)
-        place = folder / f"{self._kind}.zip"
-        if self._spool is None:  # it left nothing, and what an earlier one left is not its own
-            place.unlink(missing_ok=True)
+        run_id, spool = self._request.run_id, self._spool
+        if spool is None:  # it left nothing, and what an earlier one left is not its own
+            _place(self._state, run_id, self._kind).unlink(missing_ok=True)
             return
-        private_dir(self._state / "artefacts")
-        needed = disk.NEEDED_BYTES + self._spool.size_bytes
-        disk.must_have_room("what the tests left was not kept", private_dir(folder), needed)
-        comment = _comment({"step": self._step, "node": node, "at_s": time.time()}, _left_out(self._spool))
-        # a name of its own, as a run that is checked again while it is kept has; half of one is cleared away from there
-        number, part = tempfile.mkstemp(prefix="artefacts-", dir=private_dir(self._state / "tmp"))
-        try:
-            _write(number, self._spool, comment)
-            Path(part).replace(place)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        about = About(step=self._step, node=node, at_s=time.time(), missed=self.missed, left_out=spool.left_out)
+        store(self._state, run_id, self._kind, about, spool)
         failpoint("artefacts.kept")
+
+
+def store(state: Path, run_id: RunId, kind: str, about: About, spool: Spool) -> None:
+    """Have the files in a spool be what there is of a kind of check, in the place of what there was. Blocking.
+
+    Raises:
+        OSError, TandemError: They cannot be kept; what there was is left.
+    """
+    place = _place(state, run_id, kind)
+    private_dir(state / "artefacts")
+    needed = disk.NEEDED_BYTES + spool.size_bytes
+    disk.must_have_room("what the tests left was not kept", private_dir(place.parent), needed)
+    told: dict[str, Json] = {"step": about.step, "node": about.node, "at_s": about.at_s, "missed": about.missed}
+    comment = _comment(told, _left_out(about.left_out))
+    # a name of its own, as a run that is checked again while it is kept has; half of one is cleared away from there
+    number, part = tempfile.mkstemp(prefix="artefacts-", dir=private_dir(state / "tmp"))
+    try:
+        _write(number, spool, comment)
+        Path(part).replace(place)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
 
 
 def _about(request: CheckRequest) -> tuple[str, str]:
@@ -143,8 +178,8 @@ def _about(request: CheckRequest) -> tuple[str, str]:
     return step, kind if kind in KINDS else KINDS[-1]
 
 
-def _left_out(spool: Spool) -> list[Json]:
-    return [{"name": one.name, "bytes": one.size_bytes, "why": one.why} for one in spool.left_out]
+def _left_out(files: Iterable[LeftOut]) -> list[Json]:
+    return [{"name": one.name, "bytes": one.size_bytes, "why": one.why} for one in files]
 
 
 def _comment(about: dict[str, Json], left_out: list[Json]) -> bytes:
@@ -171,7 +206,7 @@ def _write(number: int, spool: Spool, comment: bytes) -> None:
 
 def told(state: Path, run_id: RunId) -> list[Json]:
     """Return what is kept of a run's checks: kind, step and node of each, its files, and what was left out. Blocking."""
-    return [found for kind in KINDS if (found := _told(_folder(state, run_id) / f"{kind}.zip", kind)) is not None]
+    return [found for kind in KINDS if (found := _told(_place(state, run_id, kind), kind)) is not None]
 
 
 def _told(place: Path, kind: str) -> Json:
@@ -180,11 +215,12 @@ def _told(place: Path, kind: str) -> Json:
             about = cast("dict[str, Any]", json.loads(found.comment))
             files: list[Json] = [{"name": one.filename, "bytes": one.file_size} for one in found.infolist()]
             parts = {key: about[key] for key in ("step", "node", "at_s", "left_out")}
+            missed = str(about.get("missed", ""))
     except FileNotFoundError:
         return None
     except _CANNOT_BE_READ as error:  # a power cut, or another's hand
         return {"check": kind, "files": [], "left_out": [], "trouble": f"{place} cannot be read: {error}"}
-    return {"check": kind, **parts, "files": files, "trouble": ""}
+    return {"check": kind, **parts, "files": files, "trouble": missed}
 
 
 def packed(state: Path, run_id: RunId, kind: str) -> bytes:
@@ -195,11 +231,31 @@ def packed(state: Path, run_id: RunId, kind: str) -> bytes:
     """
     try:
         if kind in KINDS:
-            return (_folder(state, run_id) / f"{kind}.zip").read_bytes()
+            return _place(state, run_id, kind).read_bytes()
     except FileNotFoundError:
         pass
     raise NotFound(f"run {run_id} has nothing that a {kind!r} check left; `tandem show {run_id}` says what there is")
 
 
-def _folder(state: Path, run_id: RunId) -> Path:
-    return state / "artefacts" / run_id
+def everything(state: Path, run_id: RunId) -> Iterator[tuple[str, tuple[About, list[tuple[str, bytes]]]]]:
+    """Yield by kind of check what is kept of a run's, as far as it can be read. Blocking."""
+    for kind in KINDS:
+        try:
+            with zipfile.ZipFile(_place(state, run_id, kind)) as found:
+                told = cast("dict[str, Any]", json.loads(found.comment))
+                files = [(one.filename, found.read(one)) for one in found.infolist()]
+                left_out = tuple(LeftOut(one["name"], one["bytes"], one["why"]) for one in told["left_out"])
+        except _CANNOT_BE_READ:
+            continue
+        about = About(
+            step=told["step"],
+            node=told["node"],
+            at_s=told["at_s"],
+            missed=str(told.get("missed", "")),
+            left_out=left_out,
+        )
+        yield kind, (about, files)
+
+
+def _place(state: Path, run_id: RunId, kind: str) -> Path:
+    return state / "artefacts" / run_id / f"{kind}.zip"

@@ -23,6 +23,7 @@ from grpc import aio
 
 from router import gittunnel, placement
 from router.artefacts import Taking
+from router.bringing import bring
 from router.node import Node
 from router.placement import Key, Need
 from router.placing import Placer, Record
@@ -44,7 +45,7 @@ from tandem.types import (
     PrepareRequest,
     Reply,
 )
-from tandem.wire.checks import artefact_in, check_out, check_s, report_in
+from tandem.wire.checks import check_out, check_s, report_in
 from tandem.wire.questions import complete_out, reply_in
 from tandem.wire.upkeep import collect_out, environment_in, freed_in, prepare_out
 
@@ -56,7 +57,6 @@ BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 _COLLECT_S = 300.0
 _TOLD_S = 2.0  # beyond a call's deadline, for the worker's own words about it to get here
 _SLACK_S = 60.0  # beyond a check's own limits: the tree, the report, the queue
-_LEFT_S = 60.0  # for what a check left: 8 MiB over the slowest network that is not taken for a cut one
 _CHARS_PER_TOKEN = 4  # a guess, good enough to weigh one node against another
 _BUILT_MAX = 512  # environments whose nodes are remembered
 
@@ -152,25 +152,24 @@ class Dispatcher:
         """Return what running the command over the tree showed; what it left is kept, or it is told why not."""
         taking = self._artefacts(request) if self._artefacts is not None and request.artefacts else None
         request = request if taking else replace(request, artefacts=())
+        answered: tuple[Node, CheckRequest] | None = None
 
         async def once(node: Node, left_s: float, attempt: int) -> CheckReport | None:
             for commit in dict.fromkeys((request.commit, request.seal.tests if request.seal else request.commit)):
                 await self._push(node, request.repo_id, commit, left_s)
-            spool, messages = (taking.spool, taking.messages) if taking else ("", 0)
-            asked = check_out(replace(request, attempt=attempt), spool=spool, spool_messages=messages)
-            async with self._call(node, request, lambda: node.stub.Check(asked, timeout=left_s)) as call:
+            nonlocal answered
+            asked = replace(request, attempt=attempt)
+            sent = check_out(asked)
+            async with self._call(node, request, lambda: node.stub.Check(sent, timeout=left_s)) as call:
                 async for response in call:
                     if _late(response.attempt, attempt, node):
                         continue
                     if response.HasField("report"):
-                        if taking is not None:
-                            taking.end(response.spool)
+                        if taking is not None and response.spool:
+                            taking.begin(response.spool)
+                            answered = node, asked
                         return replace(report_in(response.report), node=node.name)
-                    if response.HasField("artefact"):
-                        if taking is not None:
-                            await asyncio.to_thread(taking.take, artefact_in(response.artefact))
-                    else:
-                        on_progress(response.progress.stage, response.progress.message)
+                    on_progress(response.progress.stage, response.progress.message)
             return None
 
         need = Need(
@@ -180,13 +179,16 @@ class Dispatcher:
             repo_id=request.repo_id,
             commit=request.commit,
             only=self._built.get(request.environment),
+            bare=request.unsandboxed,
         )
-        deadline_s = check_s(request) + request.limits.wall_s + _SLACK_S + (_LEFT_S if taking else 0.0)
+        deadline_s = check_s(request) + request.limits.wall_s + _SLACK_S
         report = await self._insist(need, request, once, deadline_s)
         if taking is not None:
+            if answered is not None:
+                await bring(*answered, taking)
             await asyncio.to_thread(taking.keep, report.node)
-            if taking.trouble:
-                on_progress("artefacts", taking.trouble)
+            if told := taking.trouble or taking.missed:
+                on_progress("artefacts", told)
         return report
 
     async def collect(self, kept: Kept) -> list[Freed]:

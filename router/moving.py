@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pydantic import TypeAdapter
 
-from router import archive, flight
+from router import archive, carried, flight
 from router.accept import TASK_CHARS_MAX, task_in
 from router.archive import Archive
 from router.journal import Entry, RunRow, standing
@@ -76,6 +76,7 @@ async def _archive(engine: Engine, info: RunInfo) -> Archive:
         entries=await engine.journal.everything(info.run),
         pack=await repo.packed(info.run, info.task.base) if references else b"",
         calls=await asyncio.to_thread(flight.raw, engine.state, info.run),
+        artefacts=await asyncio.to_thread(carried.raw, engine.state, info.run),
     )
 
 
@@ -158,13 +159,16 @@ async def take_in(engine: Engine, file: Path, repo: str, order: Callable[[RunId]
         raise Conflict(f"run {run} may still go on where it comes from; export it there with --move")
     entries = [e for e in found.entries if not (e.kind == "state" and _marks_the_move(e.value))]
     _must_read(RunInfo(run=run, task=task, created_s=found.row.created_s), entries)
+    await asyncio.to_thread(carried.must_fit, found.artefacts)
     checkout = await inspect(repo, task.base, None)
     own = await OwnRepository.open(engine.state, Path(checkout.root), task.base)
     await own.unpack(run, found.pack, found.references)
     failpoint("import.objects")
     await asyncio.to_thread(flight.put, engine.state, run, found.calls)
-    carried = cast("dict[str, Any]", found.row.task)
-    row = replace(found.row, task=cast("Json", {**carried, "repo": str(checkout.root)}))
+    with disk.watched("what the run's checks left could not be kept", engine.state):
+        await asyncio.to_thread(carried.put, engine.state, run, found.artefacts)
+    given = cast("dict[str, Any]", found.row.task)
+    row = replace(found.row, task=cast("Json", {**given, "repo": str(checkout.root)}))
     async with order(run):
         return await to_the_end(_adopted(engine, row, entries, moved=found.moved))
 

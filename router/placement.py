@@ -44,8 +44,8 @@ MOVES_MAX = 64  # nodes that may take over one attempt of the journal
 class Need:
     """What a call needs. `run` and `persona` say whose it is; `prompt_tokens` is what has to be read.
 
-    For a check, `commit` names what has to be there, and `only` the nodes that have its environment, None where it needs
-    none.
+    For a check, `commit` names what has to be there, `only` the nodes that have its environment, None where it needs
+    none, and `bare` says that it may run without a sandbox.
     """
 
     kind: Kind
@@ -57,6 +57,7 @@ class Need:
     repo_id: str = ""
     commit: str = ""
     only: frozenset[Key] | None = None
+    bare: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -147,21 +148,26 @@ def choose(need: Need, nodes: Sequence[Candidate], warm: Key | None = None, sile
         Unavailable: The one backend that could have the model does not; or no machine runs tests.
         UnknownModel: Nobody has the model; the message names what there is and the remedy.
     """
-    fit = able(need, nodes)
+    fit = able(need, nodes, silent)
     if not fit:
         raise _nobody(need, nodes, silent)
     return best(need, fit, warm, nodes)
 
 
-def able(need: Need, nodes: Iterable[Candidate]) -> list[Candidate]:
-    """Return the nodes that can serve a call, whether they have room or not."""
+def able(need: Need, nodes: Iterable[Candidate], silent: int = 0) -> list[Candidate]:
+    """Return the nodes that can serve a call, whether they have room or not; `silent` is as `choose` has it.
+
+    Where no sandbox works, a check is not sent while a node that is away may have one: it would be refused, for good.
+    """
     if need.kind == "call":
         names = _names(need.model)
         return [node for node in nodes if not node.away and _model(names, node) is not None]
-    fit = [
-        node for node in nodes if not node.away and node.checks.total and (need.only is None or node.key in need.only)
-    ]
-    return [node for node in fit if node.info.sandbox] or fit[:1]  # one without a sandbox says itself why not
+    there = [node for node in nodes if node.checks.total and (need.only is None or node.key in need.only)]
+    boxed = [node for node in there if node.info.sandbox]
+    fit = [node for node in boxed if not node.away]
+    if fit or (not need.bare and (boxed or silent)):
+        return fit
+    return [node for node in there if not node.away][:1]  # it has no sandbox, and says itself what to do about it
 
 
 def best(
@@ -324,7 +330,7 @@ def _nobody(need: Need, nodes: Sequence[Candidate], silent: int) -> Unreachable 
     away = len(nodes) - len(alive) + silent
     if away:
         who = "a worker that does not answer" if away == 1 else f"{away} workers that do not answer"
-        lacks = f"has the model {need.model!r}" if need.kind == "call" else "runs tests"
+        lacks = f"has the model {need.model!r}" if need.kind == "call" else _tests(alive)
         return Unreachable(f"nobody here {lacks}, and {who} may{_away(nodes, ' ({})')}; `tandem nodes` says why")
     if need.kind != "call":
         return Unavailable("no machine runs tests; raise worker.checks where they are to be run")
@@ -333,6 +339,11 @@ def _nobody(need: Need, nodes: Sequence[Candidate], silent: int) -> Unreachable 
         return Unavailable(f"nobody can serve {need.model!r}: {troubles}")
     offered = ", ".join(sorted({name for node in alive for name in node.models})) or "no models at all"
     return UnknownModel(f"no node has the model {need.model!r}; there are {offered}; {_remedy(need.model)}")
+
+
+def _tests(alive: Sequence[Candidate]) -> str:
+    """Return what nobody does who is there, of what a check needs."""
+    return "runs tests in a sandbox" if any(node.checks.total for node in alive) else "runs tests"
 
 
 def _away(nodes: Sequence[Candidate], words: str) -> str:

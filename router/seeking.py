@@ -48,7 +48,7 @@ class Seeker:
             await asyncio.sleep(LOOK_S)
 
     async def _listen(self) -> None:
-        async with finding.Finder(interfaces.nearby(), finding.WORKER) as finder:
+        async with finding.Finder(interfaces.nearby(), finding.WORKER, self._away) as finder:
             while away := self._away():
                 for node in away:
                     heard = [str(at) for seen in finder.seen if seen.node == node for at in seen.at]

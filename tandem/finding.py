@@ -12,12 +12,13 @@ import asyncio
 import contextlib
 import ipaddress
 import random
-from collections.abc import AsyncGenerator, Iterable, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tandem.addresses import at_home
+from tandem.claims import NAME_CHARS, Claims, Seen, bears, label_of
 from tandem.endpoints import Endpoint, is_loopback
 from tandem.errors import Unavailable
 from tandem.identity import NodeId
@@ -28,18 +29,8 @@ if TYPE_CHECKING:
 
 PAIRING = "_tandem-pair._tcp.local."  # a machine that shows a code
 WORKER = "_tandem._tcp.local."  # a worker that listens for the routers it is paired with
-_NAME_CHARS = 20  # of an id; a label has at most 63 bytes, and two machines of one name must not be one
 _RESOLVE_MS = 1500
-FOUND_MAX = 64  # machines that are kept; a network full of announcements is somebody's joke
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """An announcement. All of it is claimed: `node` is an id, `name` is for people, `at` is where to look."""
-
-    node: NodeId
-    name: str
-    at: tuple[Endpoint, ...]
+_ASKED_MAX = 64  # names at once; a network full of announcements is somebody's joke
 
 
 @asynccontextmanager
@@ -65,11 +56,11 @@ async def _announce(node: NodeId, name: str, hosts: Sequence[str], port: int, ki
 
     info = AsyncServiceInfo(
         kind,
-        f"{node[:_NAME_CHARS]}.{kind}",
+        f"{label_of(node)}.{kind}",
         addresses=[ipaddress.ip_address(host).packed for host in hosts],
         port=port,
         properties={"id": node, "name": name},
-        server=f"{node[:_NAME_CHARS].lower()}.local.",
+        server=f"{label_of(node).lower()}.local.",
     )
     zeroconf = _opened(hosts)
     if zeroconf is None:
@@ -95,18 +86,24 @@ async def find(hosts: Sequence[str], wait_s: float) -> tuple[Seen, ...]:
 
 
 class Finder:
-    """Listens for announcements of a kind inside its block; `seen` is what there is at this moment."""
+    """Listens for announcements of a kind inside its block; `seen` is what there is at this moment.
 
-    def __init__(self, hosts: Sequence[str], kind: str = PAIRING) -> None:
+    With `wanted`, only what bears the name of one of these machines, with a number behind it or without, is looked at.
+    """
+
+    def __init__(
+        self, hosts: Sequence[str], kind: str = PAIRING, wanted: Callable[[], Collection[NodeId]] | None = None
+    ) -> None:
         self._hosts = _four(hosts)
         self._kind = kind
-        self._found: dict[str, Seen] = {}
+        self._wanted = wanted
+        self._claims = Claims()
         self._asking = set[asyncio.Task[None]]()
 
     @property
     def seen(self) -> tuple[Seen, ...]:
         """Return what is announced, in the order of the ids."""
-        return tuple(sorted(self._found.values(), key=lambda one: one.node))
+        return self._claims.seen(time.monotonic())
 
     async def __aenter__(self) -> Finder:
         """Begin to listen.
@@ -133,13 +130,21 @@ class Finder:
 
     def _changed(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: object) -> None:
         del service_type
+        label = name.removesuffix(f".{self._kind}")
         if getattr(state_change, "name", "") == "Removed":
-            self._found.pop(name, None)
-            return
-        if name in self._found or len(self._asking) < FOUND_MAX:
+            self._claims.goodbye(label)
+        elif self._is_looked_at(label):
             task = asyncio.ensure_future(self._resolve(zeroconf, name))
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
+
+    def _is_looked_at(self, label: str) -> bool:
+        """Return whether it is asked what stands behind a name; a machine's own is, whoever else announces what."""
+        wanted = () if self._wanted is None else self._wanted()
+        if any(bears(label, node) for node in wanted):
+            return True
+        alike = self._wanted is None or any(bears(label[:NAME_CHARS], node) for node in wanted)
+        return alike and (self._claims.knows(label) or len(self._asking) < _ASKED_MAX)
 
     async def _resolve(self, zeroconf: Zeroconf, name: str) -> None:
         from zeroconf.asyncio import AsyncServiceInfo
@@ -148,8 +153,8 @@ class Finder:
         if not await info.async_request(zeroconf, _RESOLVE_MS):
             return
         seen = _read(info)
-        if seen is not None and (name in self._found or len(self._found) < FOUND_MAX):
-            self._found[name] = seen
+        if seen is not None:
+            self._claims.hear(name.removesuffix(f".{self._kind}"), seen, time.monotonic())
 
 
 def _read(info: ServiceInfo) -> Seen | None:

@@ -1,7 +1,8 @@
 """What is kept of an upgrade in the state folder: who carries one out, where a step was begun, and what became of it.
 
-Three owner-only files. The lock is the kernel's and ends with its process; the step stays until all of it is done, so that
-one that was cut off can be told and gone on with; the outcome is what a router that asked for the upgrade is answered.
+Three owner-only files. The lock is the kernel's; it ends with its process, and where that was killed while it had the
+checkout set up, with that set-up: two at once would spoil each other's work. The step stays until all of it is done, so
+that one that was cut off can be told and gone on with; the outcome is what a router that asked for it is answered.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -44,27 +46,51 @@ class Outcome(BaseModel):
 _M = TypeVar("_M", bound=BaseModel)
 
 
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """The right to upgrade this machine. A process that is given the descriptor has it as long as it lives, too."""
+
+    descriptor: int
+
+    def shared(self, process: int) -> None:
+        """Have the lock name a process that was given the descriptor, after the one that gave it."""
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, f"{os.getpid()}\n{process}\n".encode(), 0)
+
+
 @contextlib.contextmanager
-def alone(home: Path) -> Generator[None]:
+def alone(home: Path) -> Generator[Lock]:
     """Be the only one who upgrades this machine.
 
     Raises:
         Conflict: Another process does.
     """
-    path = private_dir(home) / _LOCK
     try:
-        descriptor = held.hold(path)
+        descriptor = held.hold(private_dir(home) / _LOCK)
     except AlreadyRunning:
-        raise under_way(held.owner(path)) from None
+        raise under_way(owner(home)) from None
     try:
-        yield
+        yield Lock(descriptor)
     finally:
         os.close(descriptor)
 
 
 def owner(home: Path) -> str:
-    """Return the id of the process that upgrades this machine, "" where none does."""
-    return held.owner(home / _LOCK)
+    """Return which process upgrades this machine, in words that begin with its id; "" where none does."""
+    first, *others = held.owner(home / _LOCK).split() or [""]
+    if not others or _lives(first):
+        return first
+    return f"{others[-1]}, the set-up that process {first} began before it was ended"
+
+
+def _lives(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def under_way(process: str) -> Conflict:

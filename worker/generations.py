@@ -81,6 +81,11 @@ class Generations(Generic[T]):
         finally:
             await batches.aclose()
 
+    def kept(self, request_id: str, attempt: int) -> list[T]:
+        """Return what a work yielded that is kept, nothing where none is; none is begun."""
+        work = self._works.get((request_id, attempt))
+        return list(work.items) if work is not None else []
+
     async def batches(
         self,
         request_id: str,

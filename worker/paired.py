@@ -1,16 +1,21 @@
 """The port for paired routers: mutual TLS with pinned certificates, beside the socket that only this user reaches.
 
 It is there while `worker.listen` names addresses or a router is paired, and follows both: who is paired, because whoever
-is removed must be gone at once, and this machine's addresses, because a cable or a lease changes them. Each handshake asks
-for the certificates that are paired at that moment; `worker.gate` does the same for each call.
+is removed must be gone at once, and this machine's addresses, because a cable or a lease changes them. A server trusts
+for all its life whom it was begun with: where that changes, another takes its place. `worker.gate` asks at each call.
+
+gRPC could ask for the certificates at each handshake instead, and must not: it replaces what other handshakes are reading
+at that moment. A few hundred connections that said nonsense, three at a time, had the process die (grpcio 1.85.1).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
-from collections.abc import Callable, Collection, Sequence
+import socket
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import grpc
@@ -26,7 +31,8 @@ from worker.gate import Gate
 
 log = logging.getLogger(__name__)
 FOLLOW_S = 0.5  # between two looks; a call that is under way is cut that long after its router was removed
-STOP_S = 2.0  # for calls under way when the worker leaves
+STOP_S = 2.0  # for calls under way when the worker leaves, or when one of those who may call was removed
+_MOVE_S = 3600.0  # for calls under way when somebody else may call, too: they end on the server they came to
 
 
 class Host(Protocol):
@@ -60,9 +66,9 @@ class PairedPort:
         self._gate = Gate(peers, host.stop_work)
         self._last_told: tuple[Endpoint, ...] = ()
         self._known: frozenset[NodeId] | None = None  # whom the host knows to be paired
-        self._trusted = frozenset[NodeId]()
-        self._stopping = set[asyncio.Task[None]]()
+        self._trusted: Mapping[NodeId, str] = {}  # the certificates of who may call
         self._servers: dict[Endpoint, aio.Server] = {}
+        self._leaving: dict[aio.Server, set[asyncio.Task[None]]] = {}  # and what waits for the end of their calls
         self._told: set[str] = set()
 
     @property
@@ -77,9 +83,10 @@ class PairedPort:
                 await self.follow()
                 await asyncio.sleep(FOLLOW_S)
         finally:
-            self._close(tuple(self._servers))
+            self._close(tuple(self._servers), STOP_S)
+            self._hurry()
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*self._stopping)
+                await asyncio.gather(*(task for tasks in self._leaving.values() for task in tasks))
 
     async def follow(self) -> None:
         """Listen where one should at this moment, nowhere else, and cut off whoever was removed."""
@@ -87,20 +94,26 @@ class PairedPort:
         for line in book.damaged:
             self._tell_once("a paired machine's file cannot be used", line)
         self._gate.cut()
-        trusted = frozenset(peer.id for peer in book.of("router"))
+        trusted = {peer.id: peer.certificate for peer in book.of("router")}
         wanted = endpoints_of(self._listen, interfaces.nearby(), paired=bool(trusted))
-        # whoever was removed keeps its connection, and what it sends is read, until the server it came to is closed
-        removed, self._trusted = self._trusted - trusted, trusted
-        self._close([at for at in self._servers if removed or at not in wanted])
+        before, self._trusted = self._trusted, trusted
+        self._close([at for at in self._servers if at not in wanted], STOP_S)
+        if trusted != before:
+            renewed = tuple(self._servers)
+            self._close(renewed, _MOVE_S)
+            await _freed(renewed)
+        if not before.items() <= trusted.items():
+            self._hurry()  # whoever was removed is connected, and what it sends is read, until its server is gone
         for at in wanted:
             if at not in self._servers:
                 await self._open(at)
         if self.listening != self._last_told:
             self._last_told = self.listening
             await self._host.moved(self.listening)
-        if not book.damaged and trusted != self._known:  # a file that cannot be read may be a paired router's
-            self._known = trusted
-            self._host.works_for(trusted)
+        known = frozenset(trusted)
+        if not book.damaged and known != self._known:  # a file that cannot be read may be a paired router's
+            self._known = known
+            self._host.works_for(known)
 
     async def _open(self, at: Endpoint) -> None:
         server = aio.server(
@@ -121,27 +134,48 @@ class PairedPort:
 
     def _credentials(self) -> grpc.ServerCredentials:
         me = self._identity()
+        # nobody at all would mean anybody: then only ourselves
+        pinned = "".join(self._trusted.values()).encode() or me.certificate
+        return grpc.ssl_server_credentials([(me.key, me.certificate)], pinned, require_client_auth=True)
 
-        def trusted() -> grpc.ServerCertificateConfiguration:
-            """Return whom to trust, asked at every handshake. Nobody at all would mean anybody: then only ourselves."""
-            pinned = "".join(peer.certificate for peer in self._peers.read().of("router")).encode()
-            return grpc.ssl_server_certificate_configuration([(me.key, me.certificate)], pinned or me.certificate)
-
-        return grpc.dynamic_ssl_server_credentials(
-            trusted(),
-            trusted,  # pyright: ignore[reportArgumentType] - the stub says it takes an argument; gRPC gives it none
-            require_client_authentication=True,
-        )
-
-    def _close(self, gone: Sequence[Endpoint]) -> None:
-        """Take nothing new there from now on; calls under way have a little time, and are picked up elsewhere after it."""
+    def _close(self, gone: Sequence[Endpoint], grace_s: float) -> None:
+        """Take nothing new there from now on; calls under way have `grace_s`, and are picked up elsewhere after it."""
         for at in gone:
             log.info("no longer listening for paired routers", extra={"address": str(at)})
-            task = asyncio.create_task(self._servers.pop(at).stop(STOP_S))
-            self._stopping.add(task)
-            task.add_done_callback(self._stopping.discard)
+            self._leave(self._servers.pop(at), grace_s)
+
+    def _hurry(self) -> None:
+        """Give what is left of calls on servers that were replaced no more time than the end of a worker has."""
+        for server in tuple(self._leaving):
+            self._leave(server, STOP_S)
+
+    def _leave(self, server: aio.Server, grace_s: float) -> None:
+        """Have a server end; of several times that it was given, the shortest counts."""
+        task = asyncio.create_task(server.stop(grace_s))
+        self._leaving.setdefault(server, set()).add(task)
+        task.add_done_callback(lambda _: self._leaving.pop(server, None))
 
     def _tell_once(self, event: str, words: str) -> None:
         if words not in self._told:
             self._told.add(words)
             log.warning(event, extra={"why": words})
+
+
+async def _freed(places: Sequence[Endpoint]) -> None:
+    """Wait, not for long, until addresses that were given up can be listened on again."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FOLLOW_S):
+            for at in places:
+                while not _is_free(at):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.01)
+
+
+def _is_free(at: Endpoint) -> bool:
+    family, _, _, _, address = socket.getaddrinfo(at.host, at.port, flags=socket.AI_NUMERICHOST)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True

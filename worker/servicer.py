@@ -65,7 +65,7 @@ class Prepares(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """The end of a check: its report, and what it left, which goes before."""
+    """The end of a check: its report, and what it left, which is asked for with the spool's name."""
 
     report: pb.CheckResponse
     spool: Spool | None
@@ -172,7 +172,7 @@ class Servicer(WorkerServiceServicer):
                 yield part
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> AsyncIterator[pb.CheckResponse]:
-        """Run tests, or join the run that does; of what they left, send what the router does not hold yet."""
+        """Run tests, or join the run that does; asked with a spool, send what they left, from where the router has it."""
         async with self._answering(context):
             self._must_run_tests()
             asked = check_in(request)
@@ -197,15 +197,15 @@ class Servicer(WorkerServiceServicer):
                 return pb.CheckResponse(progress=pb.Progress(stage=stage, message=message), attempt=asked.attempt)
 
             name = callers.work(asked.request_id)
+            if request.spool:
+                spool = _spool(self._checks.kept(name, asked.attempt), request.spool)
+                async for piece in _pieces(spool, request.spool_messages):
+                    yield artefact_out(piece, asked.attempt)
+                return
             started = self._checks.follow(name, asked.attempt, deadline_s, lambda: _telling(work, told))
             async with aclosing(started):  # else a lost listener would count until the garbage is collected
                 async for response in started:
-                    if isinstance(response, _Checked):
-                        async for piece in _left(response.spool, request):
-                            yield artefact_out(piece, asked.attempt)
-                        yield response.report
-                    else:
-                        yield response
+                    yield response.report if isinstance(response, _Checked) else response
 
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> AsyncIterator[pb.PrepareResponse]:
         """Build an environment, or join the build."""
@@ -368,13 +368,23 @@ async def _telling(work: Callable[[OnProgress], Awaitable[T]], told: Callable[[s
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def _left(spool: Spool | None, request: pb.CheckRequest) -> AsyncIterator[types.ArtefactPiece]:
-    """Yield what a check left, from the piece on that the router does not hold yet; read from the disk as it goes."""
-    if spool is not None:
-        skipped = max(request.spool_messages, 0) if request.spool == spool.id else 0
-        pieces = spool.pieces(skipped)
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            yield piece
+def _spool(items: Sequence[pb.CheckResponse | _Checked], name: str) -> Spool:
+    """Return the spool of that name, where a check that is kept has it. No tests are run anew for what they leave.
+
+    Raises:
+        NotFound: None has it any more.
+    """
+    for item in items:
+        if isinstance(item, _Checked) and item.spool is not None and item.spool.id == name:
+            return item.spool
+    raise errors.NotFound("what the tests left is not kept on this worker any more; its check can be run again")
+
+
+async def _pieces(spool: Spool, held: int) -> AsyncIterator[types.ArtefactPiece]:
+    """Yield what a check left, without the first `held` pieces; read from the disk as it goes."""
+    pieces = spool.pieces(max(held, 0))
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
 
 
 def _joined(batch: Sequence[types.Chunk | types.Reply], offset: int) -> Iterator[types.Chunk | types.Reply]:

@@ -36,8 +36,8 @@ def upgrade_all(to: str, only_here: bool, dry_run: bool, restarting: bool, from_
     else:
         for end in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(end, lambda number, frame: sys.exit(128 + number))  # so that set-up does not live on alone
-        with asked.noted(to) if from_remote else contextlib.nullcontext(), upgrades.alone(state_dir()):
-            _upgrade(to, only_here, from_remote)
+        with asked.noted(to) if from_remote else contextlib.nullcontext(), upgrades.alone(state_dir()) as lock:
+            _upgrade(to, only_here, from_remote, lock)
 
 
 def _foretell(to: str, only_here: bool) -> None:
@@ -48,10 +48,10 @@ def _foretell(to: str, only_here: bool) -> None:
         output.say(f"{peer.name} would be asked to do the same, first")
 
 
-def _upgrade(to: str, only_here: bool, from_remote: bool) -> None:
+def _upgrade(to: str, only_here: bool, from_remote: bool, lock: upgrades.Lock) -> None:
     home, tell = state_dir(), asked.noting(to) if from_remote else output.say
     if cut := upgrades.begun(home):
-        checkout.resume(cut, home, tell)
+        checkout.resume(cut, home, tell, lock)
         _start_anew()
     step = checkout.planned(to, from_remote=from_remote)
     _show(step)
@@ -59,7 +59,7 @@ def _upgrade(to: str, only_here: bool, from_remote: bool) -> None:
     for peer in peers:
         asyncio.run(workers.bring(peer, step.new))
     if step.old != step.new:
-        checkout.carry_out(step, home, tell)
+        checkout.carry_out(step, home, tell, lock)
         tell("starting anew what runs")
         _start_anew()
     elif services.is_stale():

@@ -58,7 +58,7 @@ def planned(to: str, root: Path = APP_ROOT, *, from_remote: bool = False) -> Ste
     return Step(old=old, new=new, subjects=tuple(subjects))
 
 
-def carry_out(step: Step, home: Path, tell: Callable[[str], None], root: Path = APP_ROOT) -> None:
+def carry_out(step: Step, home: Path, tell: Callable[[str], None], lock: upgrades.Lock, root: Path = APP_ROOT) -> None:
     """Move the checkout and set it up. `upgrades.end` is the caller's, once what runs was started anew.
 
     Raises:
@@ -67,10 +67,12 @@ def carry_out(step: Step, home: Path, tell: Callable[[str], None], root: Path = 
     tell(f"moving from {step.old[:12]} to {step.new[:12]}")
     upgrades.begin(home, upgrades.Begun(old=step.old, new=step.new))
     _git(root, "merge", "--quiet", "--ff-only", step.new, failed="the checkout could not be moved")
-    _set_up_or_back(step.old, step.new, home, tell, root)
+    _set_up_or_back(step.old, step.new, home, tell, lock, root)
 
 
-def resume(cut: upgrades.Begun, home: Path, tell: Callable[[str], None], root: Path = APP_ROOT) -> None:
+def resume(
+    cut: upgrades.Begun, home: Path, tell: Callable[[str], None], lock: upgrades.Lock, root: Path = APP_ROOT
+) -> None:
     """Set up what an upgrade that was cut off left, as `carry_out` does; where it had not moved yet, what is there.
 
     Raises:
@@ -79,20 +81,22 @@ def resume(cut: upgrades.Begun, home: Path, tell: Callable[[str], None], root: P
     tell(f"an upgrade from {cut.old[:12]} to {cut.new[:12]} was cut off; it is taken up again")
     head = _git(root, "rev-parse", "HEAD")
     if head == cut.new:
-        _set_up_or_back(cut.old, cut.new, home, tell, root)
+        _set_up_or_back(cut.old, cut.new, home, tell, lock, root)
         return
     tell("setting up")
-    if said := _setup(root):
+    if said := _setup(root, lock):
         raise Unavailable(f"setting up {head[:12]} failed: {said}")
 
 
-def _set_up_or_back(old: str, new: str, home: Path, tell: Callable[[str], None], root: Path) -> None:
+def _set_up_or_back(
+    old: str, new: str, home: Path, tell: Callable[[str], None], lock: upgrades.Lock, root: Path
+) -> None:
     tell("setting up")
-    if not (said := _setup(root)):
+    if not (said := _setup(root, lock)):
         return
     tell(f"taking {new[:12]} back")
     _git(root, "reset", "--quiet", "--keep", old, failed="and the checkout could not be moved back")
-    if back := _setup(root):
+    if back := _setup(root, lock):
         raise Unavailable(f"setting up {new[:12]} failed: {said}; and so did that of {old[:12]}: {back}")
     upgrades.end(home)
     raise Unavailable(f"setting up {new[:12]} failed: {said}; {old[:12]} is back")
@@ -106,8 +110,11 @@ def _must_be_remote(root: Path, commit: str) -> None:
         raise Refused(f"{commit[:12]} is not on {branch.removeprefix('refs/remotes/')}, so no router may have it here")
 
 
-def _setup(root: Path) -> str:
-    """Have the checkout's own Makefile set it up; returns "" or its last words. Nothing of it lives on after a failure."""
+def _setup(root: Path, lock: upgrades.Lock) -> str:
+    """Have the checkout's own Makefile set it up; returns "" or its last words. Nothing of it lives on after a failure.
+
+    It holds the lock, too: where this process is killed, nobody sets up the checkout beside what goes on here.
+    """
     try:
         make = subprocess.Popen(
             ["make", "setup"],
@@ -117,10 +124,12 @@ def _setup(root: Path) -> str:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            pass_fds=(lock.descriptor,),
         )
     except OSError as error:
         return str(error)
     with make:
+        lock.shared(make.pid)
         try:
             out, err = make.communicate(timeout=SETUP_S)
         except BaseException as error:  # an interrupt too: it no longer reaches a session of its own

@@ -5,5 +5,5 @@ Each pair is named `x_out` (ours to the wire) and `x_in` (the wire to ours).
 
 from __future__ import annotations
 
-PROTOCOL = 3
+PROTOCOL = 4
 DATA_BYTES = 256 << 10  # one piece of a Git stream, or of a file; measured best between 256 KiB and 1 MiB

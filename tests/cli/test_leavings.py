@@ -68,6 +68,17 @@ def test_they_are_written_out_each_under_its_check_for_their_owner(tmp_path: Pat
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in out.rglob("*") if path.is_file())
 
 
+def test_what_did_not_come_is_said_with_the_reason(tmp_path: Path) -> None:
+    lost = "what the tests left did not come within 60 s"
+    for left, shown in (({"draft": {}, "head": LEFT["head"]}, 0), ({"draft": {}, "head": {}}, 2)):
+        given = play(left)
+        given.artefacts[0]["trouble"] = lost
+        with little_router(tmp_path, given):
+            done = tandem(tmp_path, "show", "1120", "--artefacts", str(tmp_path / f"out{shown}"))
+            assert f"\n    {lost}\n" in tandem(tmp_path, "show", "1120").stdout
+        assert (done.returncode, f"draft: {lost}" in done.stderr) == (shown, True), done.stderr
+
+
 def test_with_json_one_object_says_what_was_written(tmp_path: Path) -> None:
     with little_router(tmp_path, play()):
         done = tandem(tmp_path, "show", "1120", "--artefacts", str(tmp_path / "out"), "--json")

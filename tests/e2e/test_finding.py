@@ -3,7 +3,10 @@
 Needs root and Linux's network namespaces.
 """
 
+import json
 import select
+import subprocess
+import time
 
 import pytest
 
@@ -60,3 +63,33 @@ def test_a_paired_worker_is_found_again_at_another_address_and_nobody_else_is_ta
     assert said == ["said", SECRET, "10.77.0.77:7432"]
     assert Peers(router).read().peers[0].addresses[0] == "10.77.0.77:7432"  # and the next time it is known
     assert f"{attacker}:7432" not in Peers(router).read().peers[0].addresses
+
+
+PLAY = ("-m", "tests.support.namespaces")
+MINI = "MINI" * 13
+
+
+def heard(child: subprocess.Popen[str]) -> list[str]:
+    out, _ = child.communicate(timeout=30)
+    places: list[str] = json.loads(out.splitlines()[-1])
+    return places
+
+
+def test_a_goodbye_in_its_name_does_not_hide_a_worker(town: Town) -> None:
+    worker, router, attacker = (town.net.address[name] for name in ("worker", "router", "attacker"))
+    town.start("worker", *PLAY, "lure", worker, "7432", MINI, "worker")
+    hearing, _ = town.start("router", *PLAY, "hear", router, MINI, "10")
+    time.sleep(3)  # it has heard it by now, and asks no more for a while
+    town.start("attacker", *PLAY, "dismiss", attacker, MINI[:20])
+    assert heard(hearing) == [f"{worker}:7432"]
+
+
+def test_a_crowd_that_claims_to_be_a_worker_does_not_hide_it(town: Town) -> None:
+    worker, router, attacker = (town.net.address[name] for name in ("worker", "router", "attacker"))
+    town.start("attacker", *PLAY, "crowd", attacker, MINI, "80")
+    hearing, _ = town.start("router", *PLAY, "hear", router, MINI, "14")
+    time.sleep(5)  # the table is full of lies by now
+    town.start("worker", *PLAY, "lure", worker, "7432", MINI, "worker")
+    places = heard(hearing)
+    assert f"{worker}:7432" in places
+    assert len(places) > 40, "the crowd was heard, too"

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cli.upgrade import checkout
-from tandem import build, upgrades
+from tandem import build, interfaces, upgrades
 from tandem.errors import Unavailable
 from tandem.paths import private_dir, socket_path
 from tandem.wire import PROTOCOL
@@ -259,15 +260,40 @@ def test_a_worker_that_cannot_be_reached_is_asked_nothing(remote: Remote, machin
     assert failed.stderr.startswith("error: mini: nothing listens at 127.0.0.1"), failed.stderr
 
 
+def test_a_worker_that_only_wifi_leads_to_is_sent_nothing_unless_it_is_allowed(
+    remote: Remote, machine: Installed, tmp_path: Path
+) -> None:
+    machine.env["TANDEM_LINK_MEDIA"] = f"{interfaces.carrier('127.0.0.1')}=wifi"
+    remote.commit("second", GOOD)
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        there.setblocking(False)
+        paired(machine.state, tmp_path / "mini", f"127.0.0.1:{there.getsockname()[1]}")
+        barred = machine.cli("upgrade")
+        assert (barred.returncode, machine.head) == (4, remote.first), barred.stdout
+        assert "is reached over Wi-Fi, which is not allowed" in barred.stderr
+        with pytest.raises(BlockingIOError):
+            there.accept()
+        machine.env["TANDEM_LINK_WIFI"] = "true"
+        assert machine.cli("upgrade").returncode == 4, "nobody answers there"
+        there.accept()[0].close()  # but it was tried
+
+
 def test_an_upgrade_that_was_cut_off_is_taken_up_again(remote: Remote, machine: Installed) -> None:
     second = remote.commit("second", SLOW)
     cut = machine.begin("upgrade")
     until(lambda: (machine.checkout / ".begun").exists(), "set-up does not begin")
     os.kill(cut.pid, signal.SIGKILL)
     cut.communicate(timeout=DEADLINE_S)
+    beside = machine.cli("upgrade", timeout=DEADLINE_S)
+    assert (beside.returncode, machine.setups) == (5, 0), "the make that was left goes on, and no other beside it"
+    left = rf"process (\d+), the set-up that process {cut.pid} began before it was ended\); wait until it is done"
+    found = re.search(left, beside.stderr)
+    assert found, beside.stderr
+    assert _lives(int(found[1]))
     (machine.checkout / ".go-on").touch()  # the make that was left ends
     until(lambda: machine.setups == 1, "the first set-up does not end")
-    assert (upgrades.owner(machine.state), machine.head) == ("", second)
+    until(lambda: not upgrades.owner(machine.state), "the lock is not given back")
+    assert machine.head == second
     assert (machine.state / "upgrade.begun.json").stat().st_mode & 0o777 == 0o600
 
     again = machine.cli("upgrade")
@@ -351,8 +377,8 @@ def test_a_set_up_that_takes_too_long_is_ended_as_a_whole(
     remote("fetch", "-q", where=machine.checkout)
     monkeypatch.setattr(checkout, "SETUP_S", 3.0)
     step = checkout.Step(old=remote.first, new=second, subjects=())
-    with pytest.raises(Unavailable, match="timed out after 3"):
-        checkout.carry_out(step, private_dir(machine.state), lambda words: None, machine.checkout)
+    with upgrades.alone(machine.state) as lock, pytest.raises(Unavailable, match="timed out after 3"):
+        checkout.carry_out(step, private_dir(machine.state), lambda words: None, lock, machine.checkout)
     child = int((machine.checkout / ".child").read_text())
     until(lambda: not _lives(child), "what make started lives on")
     assert (machine.head, machine.setups) == (remote.first, 1)

@@ -13,12 +13,13 @@ from tandem.types import Load, ModelInfo, NodeInfo
 MODELS = ("large", "small")
 
 
-def says(name: str, *models: str, load: Load | None = None, boot: str = "b") -> NodeInfo:
+def says(name: str, *models: str, load: Load | None = None, boot: str = "b", sandbox: str = "") -> NodeInfo:
     offered = tuple(ModelInfo(name=model, backend="ollama", resident=True) for model in models)
     calls = load or Load(places=1)
     return NodeInfo(
-        name=name, boot_id=boot, version="1", protocol=1, platform="Linux", models=offered, calls=calls, checks=calls
-    )
+        name=name, boot_id=boot, version="1", protocol=1, platform="Linux", models=offered, calls=calls, checks=calls,
+        sandbox=sandbox,
+    )  # fmt: skip
 
 
 def books(*nodes: NodeInfo, **more: float) -> Allotment:
@@ -258,3 +259,17 @@ class Books(RuleBasedStateMachine):
 
 
 TestBooks = Books.TestCase
+
+
+def test_a_check_that_waits_for_a_place_does_not_go_without_a_sandbox_when_the_one_that_has_it_leaves() -> None:
+    made = books(says("bare"), says("boxed", sandbox="seatbelt"))
+    need, bare = Need(kind="check", run="r", commit="c"), Need(kind="check", run="d", commit="c", bare=True)
+    first = made.arrive(1, need, 0)
+    assert first is not None
+    assert first.name == "boxed"
+    assert made.arrive(2, need, 0) is None
+    assert made.arrive(3, bare, 0) is None
+    made.lost(first.key)
+    assert [(ticket, choice.name) for ticket, choice in made.ready(1)] == [(3, "bare")]
+    ((ticket, error),) = made.hopeless()
+    assert (ticket, type(error)) == (2, Unreachable)

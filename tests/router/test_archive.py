@@ -28,7 +28,7 @@ from tandem.faults import KINDS
 from tandem.types import RunId
 
 RECORDED = Path(__file__).resolve().parents[1] / "data" / "journals"
-MEMBERS = ("run.json", "entries.jsonl", "objects.pack", "calls.jsonl", "SHA256SUMS")
+MEMBERS = ("run.json", "entries.jsonl", "objects.pack", "calls.jsonl", "artefacts.jsonl", "SHA256SUMS")
 TASK = {"text": "Make shout shout", "repo": "/somewhere", "base": "ab" * 20}
 SAMPLE = Archive(
     row=RunRow(run=RunId("1120-abcdefg"), created_s=1.5, stamp="7.abc", task=TASK),
@@ -43,6 +43,7 @@ SAMPLE = Archive(
     ],
     pack=b"PACK\0\1\2\3" * 90,
     calls=b'{"part": 1}\n',
+    artefacts=b'{"check": "head"}\n',
 )
 RAW = write(SAMPLE)
 
@@ -91,8 +92,18 @@ def test_any_tar_opens_it_and_sha256sum_is_content(tmp_path: Path) -> None:
     subprocess.run(["tar", "xf", "r.tandem"], cwd=tmp_path, check=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*MEMBERS, "r.tandem"])
     sums = (tmp_path / "SHA256SUMS").read_text().split()
-    assert sums[1::2] == list(MEMBERS[:4])
-    assert sums[::2] == [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in MEMBERS[:4]]
+    assert sums[1::2] == list(MEMBERS[:5])
+    assert sums[::2] == [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in MEMBERS[:5]]
+
+
+def test_one_of_the_first_format_is_read_and_carries_nothing_that_checks_left() -> None:
+    was = {**bodies(), "run.json": json.dumps({**json.loads(bodies()["run.json"]), "format": 1}).encode()}
+    del was["artefacts.jsonl"]
+    assert read(packed(was)) == replace(SAMPLE, artefacts=b"")
+    with pytest.raises(BadInput):
+        read(packed({**was, "artefacts.jsonl": b""}))
+    with pytest.raises(BadInput):
+        read(packed({**was, "run.json": bodies()["run.json"]}))
 
 
 def test_another_python_s_tar_of_the_same_files_is_read_too() -> None:
@@ -208,14 +219,14 @@ def test_what_is_no_archive_is_refused(raw: bytes) -> None:
     "name", ["../run.json", "/etc/passwd", "objects.pack/../x", "run.json\0x", "RUN.JSON", "", "x"]
 )
 def test_a_member_by_another_name_is_refused(name: str) -> None:
-    for place, old in enumerate(MEMBERS[:4]):
-        found = {**bodies(), name: b""} if place == 3 else {(name if n == old else n): b for n, b in bodies().items()}
+    for place, old in enumerate(MEMBERS[:5]):
+        found = {**bodies(), name: b""} if place == 4 else {(name if n == old else n): b for n, b in bodies().items()}
         with pytest.raises(BadInput, match=r"no whole exported run: it has no [a-zA-Z0-9.]+ at byte \d+"):
             read(packed(found))
 
 
 def test_members_in_another_order_or_twice_or_missing_are_refused() -> None:
-    for names in (reversed(MEMBERS[:4]), MEMBERS[1:4], MEMBERS[:3], (), ("run.json",)):
+    for names in (reversed(MEMBERS[:5]), MEMBERS[1:5], MEMBERS[:4], (), ("run.json",)):
         with pytest.raises(BadInput):
             read(packed({name: bodies()[name] for name in names}))
     twice = RAW[: RAW.index(b"SHA256SUMS")] + RAW
@@ -276,7 +287,7 @@ def test_a_sparse_file_does_not_unfold() -> None:
 
 
 @pytest.mark.parametrize("about", [
-    {"format": 2}, {"format": 0}, {"format": "1"}, {"format": True}, {"format": None}, {"format": 1.0},
+    {"format": 3}, {"format": 0}, {"format": "2"}, {"format": True}, {"format": None}, {"format": 1.0},
     {"more": 1}, {"state": "asleep"}, {"state": None}, {"moved": "yes"}, {"moved": 1}, {"tandem": 1},
     {"references": []}, {"references": {"a": 1}}, {"references": {f"r{n}": "ab" * 20 for n in range(1001)}},
     *({"run": {**json.loads(bodies()["run.json"])["run"], **run}} for run in (
@@ -293,7 +304,9 @@ def test_a_run_of_another_shape_is_refused(about: dict[str, Any]) -> None:
 
 def test_a_later_format_says_which_version_to_upgrade_whatever_else_it_holds() -> None:
     later = {"run.json": b'{"format": 7, "tandem": "0.9.0"}', "more": b""}
-    with pytest.raises(BadInput, match=r"has format 7 \(Tandem 0\.9\.0\) and this version knows 1; upgrade the older"):
+    with pytest.raises(
+        BadInput, match=r"has format 7 \(Tandem 0\.9\.0\) and this version knows 1 to 2; upgrade the older"
+    ):
         read(packed(later))
 
 

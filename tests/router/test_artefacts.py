@@ -16,8 +16,7 @@ import grpc
 import pytest
 from grpc import aio
 
-from router import artefacts, gittunnel
-from router import dispatcher as module
+from router import artefacts, bringing, gittunnel
 from router.artefacts import Taking, packed, told
 from router.dispatcher import Dispatcher
 from router.node import Node
@@ -41,6 +40,7 @@ from tandem.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceSe
 from tandem.wire.checks import artefact_out, check_out, report_out
 from tandem.wire.nodes import node_out
 from tests.support import smalldisk
+from tests.support.faultproxy import FaultProxy
 from tests.support.machine import Machine, Wire
 from tests.support.smalldisk import small_disk
 
@@ -291,7 +291,7 @@ def dispatcher(socket: Path, repo: Path, state: Path, takings: list[Taking]) -> 
 def test_a_connection_cut_within_a_file_is_picked_up_there_and_each_byte_comes_once(
     cuts: int, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BACKOFF_S", (0.05,))
+    monkeypatch.setattr(bringing, "PAUSES_S", (0.05,))
 
     async def scenario() -> None:
         made = await committed(tmp_path / "r.git", SCRIPT)
@@ -337,10 +337,10 @@ def test_whoever_asks_again_gets_all_of_it_again_and_it_stands_there_once(machin
 
 @pytest.mark.parametrize(
     ("spool", "messages", "sent"),
-    [("", 0, 9), ("its own", 5, 4), ("its own", 99, 0), ("its own", -1, 9), ("another", 5, 9)],
+    [("its own", 0, 9), ("its own", 5, 4), ("its own", 99, 0), ("its own", -1, 9), ("another", 5, None)],
 )
-def test_a_worker_leaves_out_what_is_held_of_its_own_spool_and_of_no_other(
-    spool: str, messages: int, sent: int, machine: Machine, tmp_path: Path
+def test_a_worker_sends_what_is_not_held_of_its_own_spool_and_of_another_nothing(
+    spool: str, messages: int, sent: int | None, machine: Machine, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
         made = await committed(tmp_path / "r.git", SCRIPT)
@@ -349,16 +349,74 @@ def test_a_worker_leaves_out_what_is_held_of_its_own_spool_and_of_no_other(
             await gittunnel.push(tmp_path / "r.git", made, "repo", node.stub, node="worker")
             asked = request("head.held.1", commit=made, command=("python", "run.py"))
             said = [one async for one in node.stub.Check(check_out(asked), timeout=30)]
-            own = next(one.artefact.spool for one in said if one.HasField("artefact"))
+            own = said[-1].spool
+            assert said[-1].HasField("report")
+            assert not any(one.HasField("artefact") for one in said), "nothing stands before the report"
+            all_of_it = [one async for one in node.stub.Check(check_out(asked, spool=own), timeout=30)]
             again = check_out(asked, spool=spool.replace("its own", own), spool_messages=messages)
+            if sent is None:
+                with pytest.raises(aio.AioRpcError, match="not kept on this worker any more"):
+                    [one async for one in node.stub.Check(again, timeout=30)]
+                return
             rest = [one async for one in node.stub.Check(again, timeout=30)]
         finally:
             await node.channels.calls.close()
-        assert sum(one.HasField("artefact") for one in rest) == sent
-        assert rest[-1] == said[-1], "the report comes last, and is the same"
-        assert rest[-1 - sent :] == said[-1 - sent :]
+        assert len(rest) == sent
+        assert all(one.HasField("artefact") for one in rest)
+        assert rest == all_of_it[len(all_of_it) - sent :]
 
     asyncio.run(scenario())
+
+
+def test_of_a_check_that_is_not_kept_nothing_is_run_for_what_it_left(machine: Machine, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        node = Node.at_socket(machine.socket)
+        try:
+            asked = check_out(request("head.never.1", command=("touch", str(tmp_path / "ran"))), spool="s")
+            with pytest.raises(aio.AioRpcError, match="not kept on this worker any more"):
+                [one async for one in node.stub.Check(asked, timeout=30)]
+        finally:
+            await node.channels.calls.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("carried", "bring_s", "came", "why"),
+    [
+        pytest.param((200_000, 200_000), 60.0, set(), ": worker desk", id="no connection brings a piece"),
+        pytest.param((1_200_000, 200_000), 60.0, {"a.log"}, ": worker desk", id="one brings a file"),
+        pytest.param(None, 1.5, set(), " within 1.5 s", id="too slow"),
+    ],
+)
+def test_the_report_counts_where_what_the_tests_left_does_not_come_and_it_is_told_why(
+    carried: tuple[int, int] | None, bring_s: float, came: set[str], why: str, machine: Machine, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(bringing, "PAUSES_S", (0.05, 0.05))
+    monkeypatch.setattr(bringing, "BRING_S", bring_s)
+    said: list[tuple[str, str]] = []
+
+    async def scenario() -> str:
+        made = await committed(tmp_path / "r.git", SCRIPT)
+        first, later = carried or (1 << 40, 1 << 40)
+        cut = Wire(lambda number: first if number == 1 else later)
+        with FaultProxy(listen=tmp_path / "slow", target=tmp_path / "cut") as proxy:
+            if carried is None:
+                proxy.slow(40_000, "down")
+            made_by = dispatcher(tmp_path / "slow", tmp_path / "r.git", tmp_path, [])
+            asked = request(f"head.{carried}.9", commit=made, command=("python", "run.py"))
+            try:
+                async with asyncio.timeout(30), cut.to(machine.socket, tmp_path / "cut"):
+                    return (await made_by.check(asked, lambda stage, words: said.append((stage, words)))).verdict
+            finally:
+                await made_by.close()
+
+    assert asyncio.run(scenario()) == "passed"
+    assert set(kept(tmp_path)) == came
+    (found,) = cast("Any", told(tmp_path, RUN))
+    assert found["trouble"].startswith(f"what the tests left did not come{why}")
+    assert [words for stage, words in said if stage == "artefacts"] == [found["trouble"]]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
@@ -396,7 +454,7 @@ def test_what_may_be_asked_for_again_takes_the_worker_s_disk_and_not_its_memory(
 
 
 class Desk(WorkerServiceServicer):
-    """A worker that sends the pieces of its plan, call after call; `None` in them breaks the connection off."""
+    """A worker whose check leaves the pieces of its plan, call after call; `None` in them breaks the connection off."""
 
     def __init__(self, *plan: list[ArtefactPiece | None]) -> None:
         self.plan = list(plan)
@@ -412,14 +470,13 @@ class Desk(WorkerServiceServicer):
     async def Check(self, request: Any, context: Any) -> AsyncIterator[pb.CheckResponse]:
         self.asked.append((request.spool, request.spool_messages))
         self.wanted += request.artefacts
-        spool = "of one that left nothing"
+        if not request.spool:
+            yield pb.CheckResponse(report=report_out(CheckReport(verdict="passed", node="desk")), spool="s")
+            return
         for one in self.plan.pop(0):
             if one is None:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broke off")
-            spool = one.spool
             yield artefact_out(one, request.header.attempt)
-        yield artefact_out(piece("late.log", spool="late"), request.header.attempt - 1 or 99)
-        yield pb.CheckResponse(report=report_out(CheckReport(verdict="passed", node="desk")), spool=spool)
 
 
 def from_desk(state: Path, desk: Desk, told: list[tuple[str, str]], *, taken: bool = True) -> None:
@@ -442,24 +499,25 @@ def from_desk(state: Path, desk: Desk, told: list[tuple[str, str]], *, taken: bo
     asyncio.run(main())
 
 
-def test_a_check_that_was_run_again_begins_anew_and_late_messages_are_refused(
+def test_each_connection_goes_on_where_the_last_one_broke_and_what_another_run_left_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BACKOFF_S", (0.01,))
+    monkeypatch.setattr(bringing, "PAUSES_S", (0.01,))
     first = [piece("old.log", b"old"), piece("a.log", b"half", size_bytes=8, last=False), None]
-    again = [piece("a.log", b"of another run", spool="t"), None]
-    rest = [piece("b.log", b"rest", spool="t")]
-    desk = Desk(cast("Any", first), cast("Any", again), cast("Any", rest))
+    again = [piece("other.log", spool="t"), piece("a.log", b"rest", size_bytes=8), None]
+    desk = Desk(cast("Any", first), [None], cast("Any", again), [])
     from_desk(tmp_path, desk, [])
-    assert desk.asked == [("", 0), ("s", 2), ("t", 1)]
-    assert kept(tmp_path) == {"a.log": b"of another run", "b.log": b"rest"}
+    assert desk.asked == [("", 0), ("s", 0), ("s", 2), ("s", 2), ("s", 3)]
+    assert kept(tmp_path) == {"old.log": b"old", "a.log": b"halfrest"}
+    assert left_out(tmp_path) == {}
 
 
-def test_what_a_lost_run_left_is_not_kept_as_that_of_the_one_that_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BACKOFF_S", (0.01,))
-    from_desk(tmp_path, Desk([piece("coverage.xml"), None], []), [])
+def test_what_begins_anew_forgets_what_came_before(tmp_path: Path) -> None:
+    taking = Taking(tmp_path, request())
+    taking.begin("s")
+    taking.take(piece("coverage.xml"))
+    taking.begin("t")
+    taking.keep("mini")
     with pytest.raises(NotFound):
         packed(tmp_path, RUN, "head")
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
+import hashlib
+import io
 import json
 import os
 import stat
 import subprocess
+import zipfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
@@ -16,17 +20,19 @@ from typing import Any, cast
 
 import pytest
 
-from router import archive, execution
+from router import archive, artefacts, execution
 from router.archive import Archive
+from router.artefacts import Taking
 from router.engine import Engine
 from router.journal import Entry, Journal, RunRow
 from router.moving import export, take_in
 from router.repository import OwnRepository
 from router.settings import settings_of
 from router.summary import RunInfo
+from tandem.artefacts import FILE_BYTES_MAX, FILES_MAX
 from tandem.config import Config
 from tandem.errors import BadConfig, BadInput, BadRepository, Conflict, DiskFull, TandemError
-from tandem.types import CommitId, Edit, Question, RunId, Task
+from tandem.types import ArtefactPiece, CheckRequest, CommitId, Edit, Question, RequestId, RunId, Task
 from tests.support import smalldisk
 from tests.support.checkouts import Checkout
 from tests.support.smalldisk import small_disk
@@ -192,6 +198,99 @@ def test_a_run_that_waits_is_moved_with_its_question_its_drafts_and_its_calls(
         )  # fmt: skip
 
     in_house(here, gone)
+
+
+def left(state: Path) -> None:
+    """Keep what a draft's check and the head's left."""
+    for what, name, data in (("draft.1", "half.log", b"half"), ("head.ab.1", "htmlcov/i.html", b"<p>\0\xff")):
+        asked = CheckRequest(
+            request_id=RequestId(f"{RUN}/check.1/{what}"), run_id=RUN, repo_id="repo", commit=CommitId("c" * 40),
+            command=("true",),
+        )  # fmt: skip
+        taking = Taking(state, asked)
+        taking.begin("s")
+        taking.take(ArtefactPiece(spool="s", name=name, size_bytes=len(data), data=data, last=True))
+        taking.take(ArtefactPiece(spool="s", name="big.log", size_bytes=9, last=True, left_out="larger than it may be"))
+        taking.cut("what the tests left did not come within 60 s")
+        taking.keep("mini")
+
+
+def files_of(state: Path, kind: str) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(artefacts.packed(state, RUN, kind))) as found:
+        return {one.filename: found.read(one) for one in found.infolist()}
+
+
+def test_what_its_checks_left_comes_with_a_run(here: Checkout, there: Checkout, tmp_path: Path) -> None:
+    file = tmp_path / "r.tandem"
+    left(here.state)
+    exported(here, file)
+
+    async def came(made: House, info: RunInfo) -> None:
+        assert artefacts.told(there.state, RUN) == artefacts.told(here.state, RUN)
+
+    imported(there, file, came)
+    assert len(artefacts.told(there.state, RUN)) == 2
+    assert files_of(there.state, "draft") == {"half.log": b"half"}
+    assert files_of(there.state, "head") == {"htmlcov/i.html": b"<p>\0\xff"}
+    assert (there.state / "artefacts" / RUN / "head.zip").stat().st_mode & 0o077 == 0
+    assert list((there.state / "tmp").iterdir()) == []
+
+
+def packed_file(name: str, data: bytes = b"x", **more: Any) -> dict[str, Any]:
+    return {
+        "name": name, "sha256": hashlib.sha256(data).hexdigest(), "base64": base64.b64encode(data).decode(), **more
+    }  # fmt: skip
+
+
+def line(*files: dict[str, Any], **more: Any) -> bytes:
+    given = {"check": "head", "step": "check.1", "node": "mini", "at_s": 1.0, "missed": "", "left_out": [], **more}
+    return json.dumps({"files": list(files), **given}).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        *(
+            line(packed_file(name))
+            for name in ("../a", "/etc/passwd", "a/../b", "", "a\\b", "a\x1b[2J", "a\0", "x" * 300)
+        ),
+        line(packed_file("a.log"), packed_file("A.LOG")),
+        line(packed_file("a"), packed_file("a/b")),
+        line(packed_file("a.log", sha256="0" * 64)),
+        line(packed_file("a.log", sha256="x")),
+        line(packed_file("a.log", base64="!!!!")),
+        line(packed_file("a.log", bytes(FILE_BYTES_MAX + 1))),
+        line(*(packed_file(f"{n}.log", bytes(FILE_BYTES_MAX)) for n in range(3))),
+        line(*(packed_file(f"{n}.log") for n in range(FILES_MAX + 1))),
+        *(line(check=kind) for kind in ("base", "../head", "", None)),
+        line() + line(),
+        line(at_s=-1.0),
+        line(step="x" * 5000),
+        line(left_out=[{"name": "a", "bytes": -1, "why": ""}]),
+        line(left_out=[{"name": "a", "bytes": 1, "why": ""}] * 100),
+        line(more=1),
+        b"[]\n",
+        b"\xff\n",
+        line(node="mini").replace(b"mini", b"\\ud800"),
+    ],
+    ids=lambda body: f"{len(body)} bytes",
+)
+def test_what_no_check_leaves_is_refused_before_anything_is_written(
+    here: Checkout, there: Checkout, tmp_path: Path, lines: bytes
+) -> None:
+    file = tmp_path / "r.tandem"
+    found = exported(here, file)
+    words = "what the archive says that checks left does not fit"
+    refused(there, file, BadInput, words, archive.write(replace(found, artefacts=lines)))
+    assert not (there.state / "artefacts").exists()
+
+
+def test_artefacts_that_cannot_be_read_are_left_behind(here: Checkout, tmp_path: Path) -> None:
+    left(here.state)
+    (here.state / "artefacts" / RUN / "head.zip").write_bytes(b"no zip")
+    found = exported(here, tmp_path / "r.tandem")
+    assert found.artefacts.count(b"\n") == 1
+    assert b'"draft"' in found.artefacts
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])

@@ -216,6 +216,20 @@ def test_a_check_goes_where_a_sandbox_is() -> None:
     assert placed(check(), node("b")).name == "b", "it says itself why it cannot"
 
 
+def test_a_check_waits_for_a_sandbox_that_is_away_and_fails_only_where_nobody_can_have_one() -> None:
+    bare, boxed = node("bare"), node("boxed", sandbox="seatbelt", away=True)
+    prepare = Need(kind="prepare", run="r", repo_id="repo", commit="c")
+    words = r"nobody here runs tests in a sandbox, and a worker .* may \(no answer from boxed\)"
+    for need in (check(), prepare):
+        with pytest.raises(Unreachable, match=words):
+            choose(need, [bare, boxed])
+        with pytest.raises(Unreachable, match="runs tests in a sandbox, and a worker that does not answer may;"):
+            choose(need, [bare], silent=1)
+    others = [node("off", sandbox="seatbelt", away=True, checks=Places(total=0)), node("gone", away=True)]
+    assert placed(check(), bare, *others).name == "bare", "neither of those could do it, and this one says why"
+    assert placed(check(bare=True), bare, boxed, silent=1).name == "bare"
+
+
 def test_a_check_goes_where_its_commit_is() -> None:
     has = node("z", sandbox="seatbelt", commits={("repo", "c")})
     nodes = [node(name, sandbox="seatbelt") for name in "abcdefg"]
@@ -303,11 +317,13 @@ def candidates(draw: st.DrawFn) -> list[Candidate]:
     return [one(key) for key in range(draw(st.integers(0, 6)))]
 
 
-@given(candidates(), st.sampled_from(("call", "check")), st.integers(1, 10), st.none() | st.integers(0, 6))
+@given(
+    candidates(), st.sampled_from(("call", "check")), st.integers(1, 10), st.none() | st.integers(0, 6), st.booleans()
+)
 def test_a_call_goes_to_a_node_that_can_serve_it_and_a_free_one_if_there_is_one(
-    nodes: list[Candidate], kind: Any, priority: int, warm: int | None
+    nodes: list[Candidate], kind: Any, priority: int, warm: int | None, bare: bool
 ) -> None:
-    need = Need(kind=kind, run="r", model="large", priority=priority, prompt_tokens=100)
+    need = Need(kind=kind, run="r", model="large", priority=priority, prompt_tokens=100, bare=bare)
     fit = able(need, nodes)
     try:
         choice = choose(need, nodes, warm)

@@ -13,9 +13,10 @@ from grpc import aio
 
 from router import dispatcher as module
 from router.dispatcher import Dispatcher
+from router.holds import kind_of
 from router.node import Node
 from tandem import channel, wire
-from tandem.errors import Conflict, TandemError, Unreachable
+from tandem.errors import Conflict, NoSandbox, TandemError, Unreachable
 from tandem.types import (
     CheckReport,
     CheckRequest,
@@ -56,6 +57,7 @@ class Desk(WorkerServiceServicer):
         self.offsets: list[int] = []
         self.away = False
         self.boot = name
+        self.sandbox = "bubblewrap"
 
     async def _next(self, request: Any, context: Any) -> Any:
         self.attempts.append(request.header.attempt)
@@ -71,7 +73,7 @@ class Desk(WorkerServiceServicer):
         if self.away:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
         return node_out(NodeInfo(
-            name=self.name, boot_id=self.boot, version="1", protocol=wire.PROTOCOL, platform="Linux", sandbox="bubblewrap",
+            name=self.name, boot_id=self.boot, version="1", protocol=wire.PROTOCOL, platform="Linux", sandbox=self.sandbox,
             models=(ModelInfo(name="rehearsal/play", backend="rehearsal"),), calls=Load(places=4), checks=Load(places=4),
         ))  # fmt: skip
 
@@ -268,3 +270,33 @@ def test_a_check_goes_where_its_commit_was_pushed(tmp_path: Path) -> None:
         assert all("gets the commit first" in str(other) for other in rows[-1]["others"])  # type: ignore[union-attr]
 
     play(tmp_path, desks, scenario)
+
+
+@pytest.mark.parametrize("was_heard", [True, False])
+def test_a_check_waits_for_the_worker_that_has_a_sandbox_and_fails_where_that_one_has_none_either(
+    tmp_path: Path, was_heard: bool
+) -> None:
+    first, second = Desk("first"), Desk("second", *[NoSandbox("no sandbox works on second")] * 2)
+    second.sandbox = ""
+
+    async def scenario(made: Dispatcher, rows: Rows) -> None:
+        if was_heard:
+            await made.describe()
+        first.away = True
+        made.doubt()
+        with pytest.raises(Unreachable, match=r"nobody here runs tests in a sandbox, and a worker") as waits:
+            await made.check(check(), lambda stage, message: None)
+        assert kind_of(waits.value) == "waiting-for-worker"
+        assert second.attempts == []
+        first.away = False
+        made.doubt()
+        assert (await made.check(check(), lambda stage, message: None)).node == "first"
+
+        first.sandbox = ""
+        await made.describe()
+        first.away = True
+        made.doubt()
+        with pytest.raises(NoSandbox, match="no sandbox works on second"):
+            await made.check(check(), lambda stage, message: None)
+
+    play(tmp_path, (first, second), scenario)

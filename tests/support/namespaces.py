@@ -162,6 +162,69 @@ def lure(host: str, port: str, node: str, what: str = "pairing") -> None:
     asyncio.run(stay())
 
 
+def hear(host: str, node: str, wait_s: str) -> list[str]:
+    """Listen for so long for the announcements of a worker, once it is told that this begins, and return its places."""
+    import asyncio
+
+    from tandem.finding import WORKER, Finder
+    from tandem.identity import NodeId
+
+    async def listening() -> list[str]:
+        async with Finder([host], WORKER, lambda: [NodeId(node)]) as finder:
+            print(json.dumps("ready"), flush=True)
+            await asyncio.sleep(float(wait_s))
+            return [str(at) for seen in finder.seen if seen.node == node for at in seen.at]
+
+    return asyncio.run(listening())
+
+
+def dismiss(host: str, label: str) -> None:
+    """Say goodbye in the name of a worker, again and again, until killed."""
+    import time
+
+    from zeroconf import DNSOutgoing, DNSPointer, Zeroconf
+
+    from tandem.finding import WORKER
+
+    response, pointer, internet = 0x8400, 12, 1  # RFC 6762 18, RFC 1035 3.2
+    out = DNSOutgoing(response)
+    out.add_answer_at_time(DNSPointer(WORKER, pointer, internet, 0, f"{label}.{WORKER}"), 0)
+    zeroconf = Zeroconf(interfaces=[host])
+    print(json.dumps("ready"), flush=True)
+    while True:
+        zeroconf.send(out)
+        time.sleep(0.3)
+
+
+def crowd(host: str, node: str, count: str) -> None:
+    """Announce so many workers with the id of another, at places where none is, until killed."""
+    import asyncio
+
+    from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+    from tandem.finding import WORKER
+
+    async def stay() -> None:
+        zeroconf = AsyncZeroconf(interfaces=[host])
+        lies = [
+            AsyncServiceInfo(
+                WORKER,
+                f"{node[:20]}-{number + 2}.{WORKER}",
+                addresses=[socket.inet_aton(f"10.77.{number + 1}.9")],
+                port=7432,
+                properties={"id": node, "name": "mini"},
+                server=f"lie-{number}.local.",
+            )
+            for number in range(int(count))
+        ]
+        await asyncio.gather(*(zeroconf.async_register_service(lie, strict=False) for lie in lies))
+        await asyncio.sleep(3)
+        print(json.dumps("ready"), flush=True)
+        await asyncio.Event().wait()
+
+    asyncio.run(stay())
+
+
 def call(state: str, words: str, wait_s: str = "0") -> list[str]:
     """Have the paired worker's model say something to `words`; returns the reply, or the error's kind and message.
 
@@ -250,7 +313,9 @@ def _said_to(host: str, port: int, frames: bytes) -> bytes:
 
 def main(arguments: Sequence[str]) -> None:
     """Play a part, and print what it found."""
-    parts = {part.__name__: part for part in (scan, plain, look, lure, call, listen, capture, replay)}
+    parts = {
+        part.__name__: part for part in (scan, plain, look, lure, hear, dismiss, crowd, call, listen, capture, replay)
+    }
     found: Any = parts[arguments[0]](*arguments[1:])
     print(json.dumps(found), flush=True)
 

@@ -21,7 +21,7 @@ from tandem.peers import Peers
 from tests.support.pairs import Recorded, free_port, known_at
 from worker.paired import PairedPort
 
-ECHO = "/test/Echo"
+ECHO, SLOW = "/test/Echo", "/test/Slow"
 
 
 class Place:
@@ -63,7 +63,14 @@ def _add_echo(server: aio.Server) -> None:
     async def echo(request: bytes, context: object) -> bytes:
         return request
 
-    methods = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}  # type: ignore[arg-type]
+    async def slow(request: bytes, context: object) -> bytes:
+        await asyncio.sleep(float(request))
+        return request
+
+    methods = {
+        "Echo": grpc.unary_unary_rpc_method_handler(echo),  # type: ignore[arg-type]
+        "Slow": grpc.unary_unary_rpc_method_handler(slow),  # type: ignore[arg-type]
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", methods),))
 
 
@@ -119,5 +126,32 @@ def test_an_unpaired_routers_open_connection_is_closed_and_anothers_calls_go_on(
                 await gone.unary_unary(ECHO)(b"2", timeout=5)
             assert place.host.stopped == [book.id]
         assert (await asyncio.to_thread(probe.look, book, place.me.id, place.at)).kind == "refused"
+
+    asyncio.run(scenario())
+
+
+def test_another_router_is_paired_and_a_call_under_way_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.paired.STOP_S", 0.1)
+    place = Place(tmp_path)
+    book = place.router(tmp_path / "book")
+
+    async def scenario() -> None:
+        async with running(place), place.channel(book) as first:
+            under_way = first.unary_unary(SLOW)(b"2.5", timeout=10)
+            await asyncio.sleep(0.2)
+            desk = place.router(tmp_path / "desk")
+            async with place.channel(desk) as second:
+                assert await second.unary_unary(ECHO)(b"2", timeout=5, wait_for_ready=True) == b"2"
+                assert await first.unary_unary(ECHO)(b"1", timeout=5, wait_for_ready=True) == b"1"
+                assert not under_way.done()
+                assert await under_way == b"2.5"
+                # and somebody who is removed leaves nobody on the server that was replaced
+                last = first.unary_unary(SLOW)(b"5", timeout=10)
+                await asyncio.sleep(0.2)
+                place.router(tmp_path / "third")
+                Peers(place.home).remove(book.id)
+                with pytest.raises(aio.AioRpcError):
+                    await last
+                assert await second.unary_unary(ECHO)(b"3", timeout=5, wait_for_ready=True) == b"3"
 
     asyncio.run(scenario())
