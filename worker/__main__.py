@@ -53,6 +53,7 @@ def main() -> NoReturn:
         state = private_dir(options.state)
         start_logging(private_dir(state / "logs") / "worker.log")
         if not options.lifeline:
+            _say_aloud("worker.paired")
             _own(state, options.home, replace=options.service)
         places = Places(state=state, home=options.home, socket=options.socket)
         asyncio.run(serve(config, places, options.name, lifeline=options.lifeline, service=options.service))
@@ -81,6 +82,14 @@ def _options() -> argparse.Namespace:
         parser.error(f"{options.socket!r} is no path; between machines Tandem listens only once they are paired")
     options.socket = Path(options.socket)
     return options
+
+
+def _say_aloud(logger: str) -> None:
+    """Have what goes wrong there said to whoever started this, too; of a router's own, the log and the doctor tell."""
+    aloud = logging.StreamHandler()
+    aloud.setLevel(logging.WARNING)
+    aloud.setFormatter(logging.Formatter("warning: %(message)s: %(why)s", defaults={"why": "see the log"}))
+    logging.getLogger(logger).addHandler(aloud)
 
 
 def _own(state: Path, home: Path, *, replace: bool) -> None:
