@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli import output
+from cli import machine, output, port
 from cli.client import NoRouter
 from cli.launch import client, ensure_router, spinner
 from cli.render.lines import hold_line
@@ -24,10 +24,16 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one object."
 @click.command()
 @_json
 def status(as_json: bool) -> int:
-    """Say what the router does and which machines it sees; starts nothing. Exits with 4 where no router runs."""
+    """Say what the router does and which machines it sees, or the worker where one runs without; starts nothing.
+
+    Exits with 4 where neither runs.
+    """
     try:
         found = client().get("/v1/status", read_s=15)
     except NoRouter as error:
+        if pid := port.own_worker(state_dir()):
+            _worker_alone(pid, as_json=as_json)
+            return 0
         if not as_json:
             output.say(f"no router is running for {state_dir()}; `tandem up` starts one")
             return 4
@@ -77,6 +83,31 @@ def worker(arguments: tuple[str, ...]) -> None:
     """Run a worker in the foreground, in this process's place."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "tandem", "worker", *arguments])  # noqa: S606 - no shell is wanted
+
+
+def _worker_alone(pid: str, *, as_json: bool) -> None:
+    """Say what a worker that needs no router does: where it listens, and for whom."""
+    here, book = machine.as_worker(), machine.paired().read()
+    trouble = [*here["trouble"], *book.damaged]
+    if as_json:
+        told = {"pid": int(pid) if pid.isdigit() else None, "listening": here["listening"]}
+        peers = [machine.told(peer) for peer in book.peers]
+        output.say_json(
+            {"running": False, "state_dir": str(state_dir()), "worker": told, "peers": peers, "trouble": trouble}
+        )
+        return
+    output.say(f"a worker runs here without a router: process {pid}")
+    output.say(f"  state: {one_line(str(state_dir()))}")
+    if places := ", ".join(here["listening"]):
+        output.say(f"  listens for paired routers at {places}")
+    elif not book.of("router"):
+        output.say("  listens for no other machine: no router is paired with this one; `tandem pair` begins that")
+    for line in trouble:
+        output.say(f"  ! {one_line(line)}")
+    for peer in book.peers:
+        output.say(
+            f"paired {peer.role} {one_line(peer.name)}" + (": this machine works for it" * (peer.role == "router"))
+        )
 
 
 def status_lines(found: dict[str, Any]) -> list[str]:

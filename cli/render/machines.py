@@ -35,6 +35,16 @@ def machine_lines(machine: Mapping[str, Any], width: int) -> list[str]:
     return lines + ([f"  ! {trouble}"] if trouble else [])
 
 
+def own_port_lines(worker: Mapping[str, Any]) -> list[str]:
+    """Return where this machine's worker listens for paired routers, and what is in its way; nothing where it need not."""
+    if not worker.get("expected"):
+        return [f"! {one_line(str(line))}" for line in items(worker.get("trouble"))]
+    places = ", ".join(one_line(str(place)) for place in items(worker.get("listening")))
+    closed = "its worker does not listen for paired routers; `tandem up` starts it, `tandem doctor` looks why"
+    lines = [f"its worker listens for paired routers at {places}" if places else f"! {closed}"]
+    return lines + [f"! {one_line(str(line))}" for line in items(worker.get("trouble"))]
+
+
 def _use(machine: Mapping[str, Any]) -> str:
     if machine.get("role") == "router":
         return "a router that this machine works for"
