@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cli import machine, output, port
-from cli.client import NoRouter
+from cli.client import Client, NoRouter
 from cli.launch import client, ensure_router, spinner
 from cli.render.lines import hold_line
 from cli.render.loose import items, mapping, number, objects, text, whole
@@ -18,6 +18,7 @@ from cli.render.text import duration, one_line
 from cli.shutdown import shut_down
 from tandem.paths import state_dir
 
+_LOOKED_AT_S = 8.0  # a silent address takes 2 s to be looked at, and as long again to say why it is silent
 _json = click.option("--json", "as_json", is_flag=True, help="Print one object.")
 
 
@@ -57,12 +58,25 @@ def up(as_json: bool) -> None:
     found = ensure_router()
     with spinner("the router is getting ready"):
         found.get("/v1/runs")  # answered only once it is ready
-    told = found.get("/v1/status", read_s=15)
+        told = _looked_at(found)
     if as_json:
         output.say_json({"running": True, **told})
         return
     for line in status_lines(told):
         output.say(line)
+
+
+def _looked_at(router: Client) -> dict[str, Any]:
+    """Return the status once each paired worker was looked at, or as it is after a while."""
+    until = time.monotonic() + _LOOKED_AT_S
+    workers = {str(peer.id) for peer in machine.paired().read().of("worker")}
+    while True:
+        told = router.get("/v1/status", read_s=15)
+        peers = objects(told.get("peers"))
+        known = {text(peer, "id") for peer in peers if peer.get("address") or peer.get("trouble")}
+        if workers <= known or time.monotonic() > until:
+            return told
+        time.sleep(0.1)
 
 
 @click.command()
@@ -137,10 +151,10 @@ def _peer_line(peer: dict[str, Any]) -> str:
     away = f" for {duration(max(time.time() - since_s, 0))}" if since_s else ""
     if text(peer, "role") == "router":
         return f"paired router {name}: this machine works for it"
-    return (
-        f"paired worker {name}: "
-        f"{f'cannot be used{away}: {trouble}' if trouble else 'at ' + one_line(text(peer, 'address'))}"
-    )
+    if trouble:
+        return f"paired worker {name}: cannot be used{away}: {trouble}"
+    address = one_line(text(peer, "address"))
+    return f"paired worker {name}: {f'at {address}' if address else 'not looked at yet'}"
 
 
 def _held(hold: dict[str, Any]) -> str:
