@@ -34,16 +34,17 @@ def name() -> str:
     return own[:NAME_CHARS_MAX] or "tandem"
 
 
-def as_worker() -> dict[str, Any]:
+def as_worker(opens_s: float = 0.0) -> dict[str, Any]:
     """Return where this machine's worker listens for paired routers, and why not where it should.
 
-    `expected` is whether it should listen anywhere. Knocks at its own addresses, which takes up to 2 s where one is mute.
+    `expected` is whether it should listen anywhere. Knocks at its own addresses, which takes up to 2 s where one is mute;
+    a worker that has just been started gets `opens_s` to open them.
     """
     from cli import port
     from tandem.config import load
 
     try:
-        found = port.doors(state_dir(), load())
+        found = port.doors(state_dir(), load(), opens_s)
     except TandemError as error:
         return {"expected": False, "listening": [], "trouble": [error.message]}
     return {"expected": bool(found), "listening": port.listening(found), "trouble": port.troubles(found)}

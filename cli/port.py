@@ -5,6 +5,7 @@ Needs neither a router nor a worker that answers, so that it can say why none do
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tandem.identity import Identity
 from tandem.listening import endpoints_of
 from tandem.peers import Peers
 
+_AGAIN_S = 0.3
 Kind = Literal["listening", "nothing", "taken", "not here", "refused"]
 
 
@@ -32,8 +34,20 @@ class Door:
     words: str = ""
 
 
-def doors(state: Path, config: Config) -> tuple[Door, ...]:
-    """Return what is at each address of this machine that paired routers may use; nothing where none may."""
+def doors(state: Path, config: Config, opens_s: float = 0.0) -> tuple[Door, ...]:
+    """Return what is at each address of this machine that paired routers may use; nothing where none may.
+
+    A worker that has just been started gets `opens_s` to open them.
+    """
+    until = time.monotonic() + opens_s
+    while True:
+        found = _doors(state, config)
+        if time.monotonic() > until or not any(door.kind == "nothing" for door in found):
+            return found
+        time.sleep(_AGAIN_S)
+
+
+def _doors(state: Path, config: Config) -> tuple[Door, ...]:
     wanted = endpoints_of(config.worker.listen, interfaces.nearby(), paired=bool(Peers(state).read().of("router")))
     if not wanted:
         return ()

@@ -169,6 +169,8 @@ class Router:
 
         A file that cannot be read may be such a router's.
         """
+        if self._worker.is_kept_otherwise:
+            return False
         book = self._peers.read()
         return bool(book.of("router") or book.damaged)
 

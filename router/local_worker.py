@@ -60,6 +60,7 @@ class LocalWorker:
         self._log_file = log_file
         self._env = dict(env)
         self.pid: int | None = None
+        self.is_kept_otherwise = False  # and goes on without this router
         self.ready = asyncio.Event()
         self.trouble = ""
 
@@ -92,6 +93,7 @@ class LocalWorker:
             if not self.ready.is_set():
                 log.info("worker found that is kept otherwise", extra={"worker_pid": theirs})
             self.pid, self.trouble = int(theirs) if theirs.isdigit() else None, ""
+            self.is_kept_otherwise = True
             if self._socket_file is None or self._socket_file.exists():
                 seen_s = time.monotonic()
             elif time.monotonic() - seen_s > KEPT_READY_S:
@@ -102,7 +104,7 @@ class LocalWorker:
             self.ready.set()
             await asyncio.sleep(KEPT_S)
         self.ready.clear()
-        self.pid = None
+        self.pid, self.is_kept_otherwise = None, False
 
     async def _once(self) -> str:
         """Run one worker to its end and return, in words, how it ended."""

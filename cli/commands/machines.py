@@ -14,11 +14,13 @@ from cli.client import Client, NoRouter
 from cli.launch import client, ensure_router, spinner
 from cli.render.lines import hold_line
 from cli.render.loose import items, mapping, number, objects, text, whole
+from cli.render.machines import own_port_lines
 from cli.render.text import duration, one_line
 from cli.shutdown import shut_down
 from tandem.paths import state_dir
 
 _LOOKED_AT_S = 8.0  # a silent address takes 2 s to be looked at, and as long again to say why it is silent
+_OPENS_S = 3.0  # from a worker's socket to its port: measured 0.5 s
 _json = click.option("--json", "as_json", is_flag=True, help="Print one object.")
 
 
@@ -40,11 +42,7 @@ def status(as_json: bool) -> int:
             return 4
         output.say_json({"running": False, "state_dir": str(state_dir()), "message": error.message})
         return 4
-    if as_json:
-        output.say_json({"running": True, **found})
-        return 0
-    for line in status_lines(found):
-        output.say(line)
+    _say_status(found, machine.as_worker(), as_json=as_json)
     return 0
 
 
@@ -59,10 +57,16 @@ def up(as_json: bool) -> None:
     with spinner("the router is getting ready"):
         found.get("/v1/runs")  # answered only once it is ready
         told = _looked_at(found)
+        here = machine.as_worker(_OPENS_S)
+    _say_status(told, here, as_json=as_json)
+
+
+def _say_status(found: dict[str, Any], here: dict[str, Any], *, as_json: bool) -> None:
+    """Say what the router told, and where this machine is there for others."""
     if as_json:
-        output.say_json({"running": True, **told})
+        output.say_json({"running": True, **found, "listening": here["listening"], "closed": here["trouble"]})
         return
-    for line in status_lines(told):
+    for line in (*status_lines(found), *own_port_lines(here)):
         output.say(line)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 
 from cli import port
@@ -23,11 +22,7 @@ def findings(look: Look, opens_s: float = _OPENS_S) -> Iterator[Finding]:
     """
     if look.config is None:
         return
-    until = time.monotonic() + opens_s
-    found = port.doors(look.state, look.config)
-    while any(door.kind == "nothing" for door in found) and time.monotonic() < until:
-        time.sleep(0.3)
-        found = port.doors(look.state, look.config)
+    found = port.doors(look.state, look.config, opens_s)
     if not found:
         return
     open_at, shut = port.listening(found), [str(door.at) for door in found if door.kind == "nothing"]

@@ -56,6 +56,12 @@ def test_status_and_nodes_say_where_it_listens_and_for_whom(mini: Alone) -> None
     assert f"  its worker listens for paired routers at {mini.at}\n" in mini.cli("nodes").stdout
     assert json.loads(mini.cli("nodes", "--json").stdout)["this"]["worker"]["listening"] == [mini.at]
 
+    try:
+        for command in ("up", "status"):
+            assert f"\nits worker listens for paired routers at {mini.at}\n" in mini.cli(command).stdout
+    finally:
+        mini.cli("down")
+
     Peers(mini.state).remove(mini.book.id)
     mini.worker.stop()
     assert mini.cli("status").returncode == 4
@@ -71,6 +77,11 @@ def test_what_keeps_it_from_listening_is_said_everywhere(tmp_path: Path) -> None
         nodes = mini.cli("nodes").stdout
         assert "! its worker does not listen for paired routers" in nodes
         assert f"! {mini.at} is taken by another program" in nodes
+        try:
+            for command in ("up", "status"):
+                assert f"\n! {mini.at} is taken by another program" in mini.cli(command).stdout
+        finally:
+            mini.cli("down")
         process, mini.worker.process = mini.worker.process, None
         assert process is not None
         process.terminate()

@@ -11,10 +11,11 @@ import pytest
 
 from router import local_worker
 from router.local_worker import LocalWorker
-from tandem import held
+from tandem import held, identity
 from tandem.errors import AlreadyRunning
 from tandem.paths import socket_path
 from tests.support.machine import Machine, ended
+from tests.support.pairs import known_at
 from tests.support.stack import Stack
 
 REHEARSED = {
@@ -89,6 +90,16 @@ def test_a_router_uses_a_persons_worker_and_a_person_is_told_of_a_routers(tmp_pa
             assert worker_of(stack) == kept
         finally:
             stack.stop()
+
+
+def test_a_router_does_not_stay_for_paired_routers_whose_worker_stays_without_it(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, {**REHEARSED, "TANDEM_ROUTER_LINGER_S": "1"})
+    known_at(stack.state, identity.load(tmp_path / "book"), "book", "router")
+    with Service(stack) as own:
+        assert stack.cli("up").returncode == 0
+        until(lambda: not held.owner(stack.state / held.ROUTER), "the router's end")
+        assert own.process is not None
+        assert own.process.poll() is None
 
 
 def test_a_persons_worker_that_listens_elsewhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
