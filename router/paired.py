@@ -8,7 +8,6 @@ for a machine that is away. All its addresses are measured now and then (`router
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
@@ -123,9 +122,12 @@ class PairedNode(Node):
 
     async def _first_answer(self) -> NodeInfo:
         """Return what the node says at the address in use or, where that is of no use, at the best of the others."""
+        said: Unreachable | None = None
         if self.address and await self.ways.is_allowed(self.address):
-            with contextlib.suppress(Unreachable):
+            try:
                 return await self._ask(LOOK_S, patient=False)
+            except Unreachable as error:
+                said = error
         elif self.address:
             await self._close_connections()
         others = [address for address in self.addresses if address != self.address]
@@ -135,9 +137,11 @@ class PairedNode(Node):
         if choice.address:
             self.why = choice.why
             self._move(choice.address)
-            with contextlib.suppress(Unreachable):
+            try:
                 return await self._ask(LOOK_S, patient=False)
-        raise await silence.why(self.peer, self._me, self.ways)
+            except Unreachable as error:
+                said = error
+        raise await silence.why(self.peer, self._me, self.ways, said)
 
     async def survey(self) -> None:
         """Measure every address once it is time to, and use the best from there on; call it while the node answers."""

@@ -13,8 +13,11 @@ from tandem.peers import Peer
 WHY_MAX = 4  # addresses that are looked at more closely
 
 
-async def why(peer: Peer, me: Identity, ways: Ways) -> TandemError:
-    """Return why no address answers, as a plain look at each of them tells; `ways` has that then, too."""
+async def why(peer: Peer, me: Identity, ways: Ways, said: Unreachable | None = None) -> TandemError:
+    """Return why no address answers, as a plain look at each of them tells; `ways` has that then, too.
+
+    Where one does answer a plain look, what the last call came to, `said`, is why.
+    """
     addresses = peer.addresses[:WHY_MAX]  # what answers at a hint may be anybody's, and says nothing of this one
     if not addresses:
         return Unreachable(f"no address of {peer.name} is known; pair them anew")
@@ -26,6 +29,8 @@ async def why(peer: Peer, me: Identity, ways: Ways) -> TandemError:
         ways.silent(str(at), one.words)
     words = "; ".join((*(one.words for one in found), *map(_barred, barred)))
     kinds = {one.kind for one in found}
+    if said is not None and "open" in kinds:
+        return type(said)(f"{peer.name}: {said.message}")
     if kinds & {"not paired", "other machine"} and not kinds & {"open"}:
         return NotPaired(f"{peer.name}: {words}")
     return Unreachable(f"{peer.name}: {words}")

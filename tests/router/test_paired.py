@@ -452,8 +452,12 @@ def test_a_probe_tells_one_reason_from_another(pair: Pair) -> None:
     assert probe.look(pair.me, pair.me.id, pair.at).kind == "other machine"
 
 
-def test_a_worker_that_is_told_no_address_listens_only_while_a_router_is_paired(tmp_path: Path) -> None:
+def test_a_worker_that_is_told_no_address_listens_only_while_a_router_is_paired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from worker.paired import PairedPort
+
+    monkeypatch.setattr("tandem.listening.WORKER_PORT", free_port())  # its own may be in use by a worker of this machine
 
     async def scenario() -> None:
         me = identity.load(tmp_path / "mini")
