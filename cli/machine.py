@@ -25,7 +25,7 @@ def mine() -> Identity:
 
 def paired() -> Peers:
     """Return the machines that this one is paired with."""
-    return Peers(state_dir())
+    return Peers(state_dir(), name())
 
 
 def name() -> str:

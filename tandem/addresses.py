@@ -7,7 +7,7 @@ for it (`localhost`, mDNS' `.local`). Everything else is away, and what it does 
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 _HOME: tuple[IPv4Network | IPv6Network, ...] = (
     IPv4Network("127.0.0.0/8"),
@@ -19,6 +19,8 @@ _HOME: tuple[IPv4Network | IPv6Network, ...] = (
     IPv6Network("fe80::/10"),
     IPv6Network("fc00::/7"),
 )
+
+_HERE = ("localhost", "127.0.0.1", "::1")
 
 
 class Credentials(ValueError):
@@ -44,6 +46,11 @@ def checked(url: str, *, allow_remote: bool, setting: str) -> str:
             f"set {setting} = true if it may"
         )
     return url.rstrip("/") if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/v1"
+
+
+def is_here(parts: SplitResult) -> bool:
+    """Return whether an address leads to this machine itself."""
+    return (parts.hostname or "").lower() in _HERE
 
 
 def at_home(host: str) -> bool:

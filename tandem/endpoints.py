@@ -69,6 +69,11 @@ def to_listen_on(text: str, port: int, setting: str) -> Endpoint:
     return found
 
 
+def lacks_interface(host: str) -> bool:
+    """Return whether an address is a link-local one of IPv6 that does not say through which interface it is reached."""
+    return ":" in host and "%" not in host and _is_number(host) and ipaddress.ip_address(host).is_link_local
+
+
 def is_loopback(host: str) -> bool:
     """Return whether an address is a machine's own, which means another machine everywhere else."""
     return _is_number(host) and ipaddress.ip_address(host).is_loopback

@@ -115,7 +115,9 @@ class Finder:
 
         self._zeroconf = _opened(self._hosts)
         if self._zeroconf is None:
-            raise Unavailable("this machine has no private address to look for others from; name one with --at")
+            raise Unavailable(
+                "others are looked for over IPv4, and this machine has no private address of it; name the other with --at"
+            )
         self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, self._kind, handlers=[self._changed])
         return self
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from tandem.addresses import at_home
+from tandem.errors import BadInput
 
 _UP, _LOOPBACK, _POINT_TO_POINT = 0x1, 0x8, 0x10  # the same on Linux and macOS
 _ELSEWHERE = _LOOPBACK | _POINT_TO_POINT
@@ -41,6 +42,14 @@ def nearby() -> tuple[str, ...]:
 def carrier(address: str) -> str:
     """Return the name of the interface that has an address, "" where none has."""
     return next((name for name, _, text in _all() if text.partition("%")[0] == address), "")
+
+
+def unnamed(host: str) -> BadInput:
+    """Return the error for a link-local address that lacks its interface: the same number may be on every cable."""
+    names = sorted({text.partition("%")[2] for text in nearby() if "%" in text}) or ["en5"]
+    return BadInput(
+        f"{host} needs the interface of this machine that leads there: {' or '.join(f'{host}%{name}' for name in names)}"
+    )
 
 
 def chosen(found: Iterable[tuple[int, str]]) -> tuple[str, ...]:

@@ -101,10 +101,14 @@ class _Stored(BaseModel):
 
 
 class Peers:
-    """The folder. `read` is cheap when nothing changed; every change is one atomic rename."""
+    """The folder. `read` is cheap when nothing changed; every change is one atomic rename.
 
-    def __init__(self, state: Path) -> None:
+    `own` is what this machine calls itself: no other gets that name here.
+    """
+
+    def __init__(self, state: Path, own: str = "") -> None:
         self._folder = state / "peers"
+        self._own = own
         self._seen: Signature | None = None
         self._book = Book()
 
@@ -119,14 +123,18 @@ class Peers:
     def add(self, peer: Peer) -> Peer:
         """Store a peer, in the place of an earlier one with its certificate; returns it under the name it got.
 
+        One that was paired before keeps the name it has here: a person may have given it.
+
         Raises:
             BadInput: Its name cannot be used.
             DiskFull, BadConfig: It could not be written.
         """
         named(peer.name)
         with self._locked():
-            others = [other for other in self.read().peers if other.id != peer.id]
-            peer = replace(peer, name=_free_name(peer.name, {other.name for other in others}))
+            book = self.read()
+            taken = {other.name for other in book.peers if other.id != peer.id} | {self._own}
+            before = book.get(peer.id)
+            peer = replace(peer, name=_free_name(before.name if before else peer.name, taken))
             self._write(peer)
         return peer
 
@@ -145,10 +153,12 @@ class Peers:
 
         Raises:
             BadInput: The name cannot be used.
-            Conflict: Another peer has it.
+            Conflict: Another peer has it, or this machine itself.
             NotFound: There is no such peer.
         """
         wanted = named(name)
+        if wanted == self._own:
+            raise Conflict(f"this machine itself is called {wanted!r}; choose another name")
         with self._locked():
             book = self.read()
             if any(peer.name == wanted and peer.id != node for peer in book.peers):

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tandem import endpoints
 from tandem.endpoints import Endpoint
 from tandem.identity import Identity, NodeId, id_of_der
 
@@ -35,6 +36,10 @@ class Finding:
 
 def look(me: Identity, other: NodeId, at: Endpoint, wait_s: float = WAIT_S) -> Finding:
     """Return whether the machine `other` answers this one at an address, or why not."""
+    if endpoints.lacks_interface(at.host):
+        return Finding(
+            kind="no way", words=f"{at} was stored without the interface that leads there; pair the two anew"
+        )
     began = time.monotonic()
     try:
         plain = socket.create_connection((at.host, at.port), wait_s)

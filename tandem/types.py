@@ -316,6 +316,22 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What a machine is made of, as far as a model cares. None is what its system does not say.
+
+    `model_bytes` is what models may take, `limit` in words where that number comes from. `room_bytes` is free on the disk
+    that Ollama keeps models on; None also where that is another machine's.
+    """
+
+    system: str
+    chip: str | None
+    memory_bytes: int | None
+    model_bytes: int | None
+    limit: str
+    room_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeInfo:
     """A worker's answer to Describe."""
 
@@ -334,6 +350,7 @@ class NodeInfo:
     places: tuple[Place, ...] = ()
     build: str = ""  # the commit of the checkout it runs from
     now_s: float | None = None  # its clock, in seconds since 1970
+    hardware: Hardware | None = None  # what it is made of; None where it does not say
 
 
 # --- the task and its way -------------------------------------------------------------------------------------

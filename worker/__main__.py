@@ -209,6 +209,7 @@ async def _beat(fence: Fence, leave: asyncio.Event, *, aloud: bool) -> None:
 
 
 async def _offer(config: Config, places: Places, name: str, fence: Fence) -> Offer:
+    from tandem.hardware import Lately
     from tandem.types import NodeInfo
     from tandem.wire import PROTOCOL
     from worker import sandbox
@@ -263,6 +264,7 @@ async def _offer(config: Config, places: Places, name: str, fence: Fence) -> Off
         keeps_only=collector.keep_only,
         replies=Replies(state / "replies"),
         fence=fence,
+        hardware=Lately(config.ollama.url).here,
         may_upgrade=config.worker.upgrade,
     )
 

@@ -87,6 +87,7 @@ class Offer:
     keeps_only: Callable[[Collection[NodeId]], Awaitable[None]]
     replies: Replies
     fence: Fence
+    hardware: Callable[[], types.Hardware]
     may_upgrade: bool = False
 
 
@@ -128,6 +129,7 @@ class Servicer(WorkerServiceServicer):
                 free_bytes=await asyncio.to_thread(freememory.free_bytes),
                 places=self.places,
                 now_s=time.time(),
+                hardware=await asyncio.to_thread(self._offer.hardware),
             )
         )
 

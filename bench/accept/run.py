@@ -14,11 +14,10 @@ from typing import Any
 from bench.accept import answers, confinement, link, metal, team
 from bench.accept.figures import Figure, untaken
 from bench.accept.report import report
-from cli import hardware
 from router.dispatcher import Dispatcher
 from router.node import Node
 from router.paired import PairedNode
-from tandem import __version__, identity
+from tandem import __version__, hardware, identity
 from tandem.config import Config
 from tandem.errors import TandemError
 from tandem.paths import socket_path

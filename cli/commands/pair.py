@@ -19,6 +19,7 @@ from tandem.config import load
 from tandem.endpoints import PAIRING_PORT, Endpoint
 from tandem.errors import BadInput, Conflict, Unavailable
 from tandem.finding import announced
+from tandem.identity import id_of
 from tandem.listening import endpoints_of, told
 from tandem.pairing import code as codes
 from tandem.pairing.code import Code
@@ -26,7 +27,7 @@ from tandem.pairing.entering import enter
 from tandem.pairing.messages import Card
 from tandem.pairing.showing import Showing
 from tandem.pairing.window import VALID_S
-from tandem.peers import Peer, Role, named
+from tandem.peers import Book, Peer, Role, named
 
 _FIND_S = 3.0  # an announcement is there 1.6 s after the code, and answers a question within 0.1 s
 
@@ -45,8 +46,9 @@ def pair(
 
     Without CODE this machine shows one, and becomes the worker of the two; `--as router` turns that round. A code is good
     for one pairing and for three tries. Entered without --at, the machine that shows it is looked for in the network.
+    Machines that are paired already keep which of them works for the other, unless --as, where it is entered, turns that.
     """
-    called = named(name or machine.name())
+    called = named(machine.name() if name is None else name)
     if code is None:
         if at:
             raise BadInput("--at names the machine that shows a code; give the code, too: `tandem pair CODE --at HOST`")
@@ -55,6 +57,8 @@ def pair(
     if on:
         raise BadInput("--on is for the machine that shows the code; this one enters it, with --at HOST")
     read = codes.read(code)
+    if at and endpoints.lacks_interface(endpoints.parse(at, PAIRING_PORT).host):
+        raise interfaces.unnamed(endpoints.parse(at, PAIRING_PORT).host)
     places = (endpoints.parse(at, PAIRING_PORT),) if at else asyncio.run(_found())
     for place in places[:-1]:  # of a machine that was found, not every address need be one that this one can reach
         with contextlib.suppress(Unavailable):
@@ -95,7 +99,8 @@ async def _show(called: str, role: Role, on: Sequence[str], *, as_json: bool) ->
     if not places:
         raise Unavailable("this machine has no private address another one could reach; is a network or cable there?")
     code = codes.new()
-    showing = Showing(code, _card(called, role), machine.paired())
+    peers = machine.paired()
+    before, showing = peers.read(), Showing(code, _card(called, role), peers)
     async with (
         showing.opened(places, every=bool(on)) as bound,
         announced(machine.mine().id, called, bound),
@@ -107,7 +112,7 @@ async def _show(called: str, role: Role, on: Sequence[str], *, as_json: bool) ->
         finally:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
-    _say_paired(peer, confirmed=True, as_json=as_json)
+    _say_paired(peer, before, confirmed=True, as_json=as_json)
 
 
 def _say_code(code: Code, bound: Sequence[Endpoint], *, as_json: bool) -> None:
@@ -140,15 +145,21 @@ async def _tell_troubles(showing: Showing) -> None:
 
 
 async def _enter(code: Code, at: Endpoint, called: str, role: Role | None, *, as_json: bool) -> None:
-    def card(other: Role) -> Card:
-        mine: Role = role or ("router" if other == "worker" else "worker")
-        if mine == other:
-            raise Conflict(f"both machines say they are the {other}; leave `--as` out on one of them")
+    peers = machine.paired()
+    before = peers.read()
+
+    def card(theirs: Card) -> Card:
+        mine: Role = role or ("router" if theirs.role == "worker" else "worker")
+        if mine == theirs.role:
+            raise Conflict(f"both machines say they are the {theirs.role}; leave `--as` out on one of them")
+        known = before.get(id_of(theirs.certificate))
+        if known is not None and known.role != theirs.role and role is None:
+            raise _would_turn(known, mine)
         return _card(called, mine)
 
     stored: list[Peer] = []
     try:
-        entered = await enter(code, at, card, machine.paired(), stored.append)
+        entered = await enter(code, at, card, peers, stored.append)
     except asyncio.CancelledError:
         for peer in stored:
             output.remark(
@@ -156,14 +167,29 @@ async def _enter(code: Code, at: Endpoint, called: str, role: Role | None, *, as
                 f"pairing once more mends it, `tandem unpair {peer.id[:8].lower()}` takes it back"
             )
         raise
-    _say_paired(entered.peer, confirmed=entered.confirmed, as_json=as_json)
+    _say_paired(entered.peer, before, confirmed=entered.confirmed, as_json=as_json)
 
 
-def _say_paired(peer: Peer, *, confirmed: bool, as_json: bool) -> None:
+def _would_turn(known: Peer, mine: Role) -> Conflict:
+    """Return the error for a code that would turn round who works for whom, which nobody asked for here."""
+    return Conflict(
+        f"{known.name} is this machine's {known.role}, and this code would make this machine the {mine} of the two; "
+        f"show it there with `tandem pair --as {known.role}`, or, to turn the two round, enter it with `--as {mine}`"
+    )
+
+
+def _say_paired(peer: Peer, before: Book, *, confirmed: bool, as_json: bool) -> None:
+    was = before.get(peer.id)
     if as_json:
-        output.say_json({"paired": machine.told(peer), "confirmed": confirmed})
+        output.say_json({"paired": machine.told(peer), "was": was.role if was else None, "confirmed": confirmed})
         return
     output.say("paired with " + "\n".join(machine.shown(peer)))
+    if was is not None:
+        output.say("  paired before: it keeps the name it has here (`tandem nodes rename`)")
+    if was is not None and was.role != peer.role:
+        left = any(other.id != peer.id for other in before.of("worker"))
+        alone = "" if was.role == "router" or left else "; no other machine works for this one any more"
+        output.remark(f"{one_line(peer.name)} was this machine's {was.role}, and is its {peer.role} from now on{alone}")
     if not confirmed:
         output.remark(
             f"the connection broke before {one_line(peer.name)} said that it is done, so it may have stored nothing; "

@@ -18,9 +18,8 @@ from urllib.parse import urlsplit
 from cli.doctor import tools
 from cli.doctor.finding import Finding, ill, unseen, well
 from cli.doctor.look import Look
-from cli.doctor.ollama import is_here
 from cli.doctor.programs import succeeds, words_of
-from tandem.addresses import at_home
+from tandem.addresses import at_home, is_here
 
 CONNECT_S = 3.0
 AT_ONCE_S = 0.2  # a refusal by this machine itself; ARP alone waits longer before it gives up

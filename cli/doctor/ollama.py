@@ -1,6 +1,7 @@
 """The Ollama server the configuration names: whether it answers, to whom, and whether its models fit into memory.
 
-It is asked over its own HTTP API, and only where a configured model is Ollama's.
+It is asked over its own HTTP API, and only where a configured model is Ollama's. Its silence is nothing wrong by itself
+where a paired worker may have the models.
 """
 
 from __future__ import annotations
@@ -14,22 +15,23 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from cli import hardware
 from cli.doctor import listening
 from cli.doctor.clocks import clock
 from cli.doctor.finding import Finding, ill, unseen, well
 from cli.doctor.look import Look
-from cli.hardware import Hardware
 from cli.render.loose import mapping, objects, text, whole
 from cli.render.text import size
+from tandem import hardware
+from tandem.addresses import is_here
+from tandem.peers import Peers
+from tandem.types import Hardware
 
 ANSWER_S = 5.0
 _PORT = 11434
 _CONTEXT_BYTES = 4 << 30  # beside the weights, for what a call holds
 _SYSTEM_BYTES = 8 << 30  # left to macOS and everything else; the reserve that oMLX calls balanced
-_HERE = ("localhost", "127.0.0.1", "::1")
 _START = "`ollama serve`, or open the Ollama app; ollama.url says where it is looked for"
 
 
@@ -52,17 +54,16 @@ def findings(look: Look) -> Iterator[Finding]:
     try:
         answer = ask(url)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        yield ill("ollama", "ollama-down", f"does not answer at {url}: {_why(error)}", _START)
+        silent = f"does not answer at {url}: {_why(error)}"
+        if Peers(look.state).read().of("worker"):  # which may have all the models; the router knows
+            yield unseen("ollama", f"{silent}; whether it is needed beside the paired workers, the models below tell")
+        else:
+            yield ill("ollama", "ollama-down", silent, _START)
         return
     yield well("ollama", f"answers at {url}, {len(answer.sizes)} models")
     if answer.date_s is not None:
         yield clock(answer.date_s, time.time(), parts.hostname or url)
     yield from sizes(look.ollama_models, answer.sizes, hardware.here() if is_here(parts) else None)
-
-
-def is_here(parts: SplitResult) -> bool:
-    """Return whether an address leads to this machine."""
-    return (parts.hostname or "").lower() in _HERE
 
 
 def ask(url: str, wait_s: float = ANSWER_S) -> Answer:

@@ -11,8 +11,9 @@ from cli.client import Client, NoRouter
 from cli.doctor.clocks import clock
 from cli.doctor.finding import Finding, ill, unseen, well
 from cli.doctor.look import Look
+from cli.doctor.models import Models
 from cli.launch import ensure_router
-from cli.render.loose import items, mapping, objects, text
+from cli.render.loose import items, objects, text
 from router.lock import LOCK_NAME
 from tandem import __version__, held
 from tandem.errors import DeadlineExceeded, TandemError
@@ -20,6 +21,7 @@ from tandem.paths import socket_path
 
 _ANSWER_S = 5.0
 _STARTING_S = 3.0  # from a router's lock to its socket: measured 0.4 s
+_PEERS_S = 6.0  # a look at an address that leads nowhere takes two seconds
 _WORKER_S = 15.0  # a worker that has just been started gets this long to show itself
 
 
@@ -74,15 +76,25 @@ def version(theirs: str) -> Finding | None:
 
 
 def _status() -> dict[str, Any]:
-    """Return the router's status once it sees a machine, or as it is after `_WORKER_S`."""
+    """Return the router's status once it sees a machine and has looked at those it is paired with, or as it is then."""
     router = ensure_router()
     router.get("/v1/runs")  # answered when it is ready
-    until = time.monotonic() + _WORKER_S
+    began = time.monotonic()
     while True:
         found = router.get("/v1/status", read_s=15)
-        if found.get("nodes") or time.monotonic() > until:
+        waited_s = time.monotonic() - began
+        if (found.get("nodes") and (_looked_at(found) or waited_s > _PEERS_S)) or waited_s > _WORKER_S:
             return found
         time.sleep(0.2)
+
+
+def _looked_at(found: dict[str, Any]) -> bool:
+    """Return whether each paired worker was looked at, and is there or is not."""
+    return all(
+        peer.get("address") or peer.get("away_since_s")
+        for peer in objects(found.get("peers"))
+        if peer.get("role") == "worker"
+    )
 
 
 def nodes(found: dict[str, Any]) -> Iterator[Finding]:
@@ -93,12 +105,12 @@ def nodes(found: dict[str, Any]) -> Iterator[Finding]:
     if not seen:
         remedy = f"its log: {Path(text(found, 'state_dir')) / 'logs' / 'worker.log'}"
         yield ill("worker", "worker-away", "no worker has answered the router", remedy)
+    models = Models.of(found)
     for node in seen:
-        yield from _node(node)
+        yield from _node(node, models)
     yield from _clocks(objects(found.get("peers")))
-    offered = {text(model, "name") for node in seen for model in objects(node.get("models"))}
-    for slot, name in mapping(found.get("models")).items():
-        yield _model(str(slot), str(name), offered)
+    for slot, name in models.wanted.items():
+        yield models.finding(slot, name)
 
 
 def _clocks(peers: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -109,7 +121,7 @@ def _clocks(peers: list[dict[str, Any]]) -> Iterator[Finding]:
             yield clock(float(apart), 0.0, f"paired worker {text(peer, 'name')}")
 
 
-def _node(node: dict[str, Any]) -> Iterator[Finding]:
+def _node(node: dict[str, Any], models: Models) -> Iterator[Finding]:
     name, theirs = text(node, "name"), text(node, "version")
     if theirs and theirs != __version__:
         words = f"its worker is Tandem {theirs}, and this command is {__version__}"
@@ -117,8 +129,12 @@ def _node(node: dict[str, Any]) -> Iterator[Finding]:
     yield _sandbox(node)
     if node.get("backend_trouble"):
         trouble, _, remedy = text(node, "backend_trouble").partition("; ")
-        remedy = remedy or "`ollama serve`, or open the Ollama app"
-        yield ill(f"models on {name}", "model-server-away", trouble, remedy)
+        spared = models.elsewhere(name)
+        if spared:
+            yield unseen(f"models on {name}", f"{trouble}; {spared}")
+        else:
+            remedy = remedy or "`ollama serve`, or open the Ollama app"
+            yield ill(f"models on {name}", "model-server-away", trouble, remedy)
 
 
 def _sandbox(node: dict[str, Any]) -> Finding:
@@ -127,14 +143,3 @@ def _sandbox(node: dict[str, Any]) -> Finding:
     if rung:
         return well(name, rung + (f" ({remedy})" if remedy else ""))
     return ill(name, "sandbox-unavailable", "none works, so no tests can be run", remedy or "see README")
-
-
-def _model(slot: str, name: str, offered: set[str]) -> Finding:
-    bare = name.partition("/")[2] or name
-    there = name in offered or any((one.partition("/")[2] or one) == bare for one in offered)
-    if there:
-        rehearsed = " (rehearsal: no model)" if name.startswith("rehearsal/") else ""
-        return well(f"{slot} model", name + rehearsed)
-    fetch = "load it in your model server" if name.startswith("openai/") else f"`ollama pull {bare}`"
-    remedy = f"{fetch}, or set models.{slot} to one that is there"
-    return ill(f"{slot} model", "model-missing", f"{name} is on no machine", remedy)

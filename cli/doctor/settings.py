@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from cli.doctor.finding import Finding, ill, well
 from cli.doctor.look import Look
+from tandem import endpoints
 from tandem.config import Config
 from tandem.errors import BadConfig
 
@@ -20,10 +21,19 @@ def findings(look: Look) -> Iterator[Finding]:
     """Yield what is seen of the configuration."""
     yield configuration(look)
     there = [name for _, name in socket.if_nameindex()]
-    for setting, url in look.servers.items():
-        named = interface_in(url)
-        if named:
-            yield interface(named, setting, there)
+    for setting, named in interfaces_of(look):
+        yield interface(named, setting, there)
+
+
+def interfaces_of(look: Look) -> list[tuple[str, str]]:
+    """Return each interface that the configuration names, after the setting that does."""
+    if look.config is None:
+        return []
+    found = [(setting, interface_in(url)) for setting, url in look.servers.items()]
+    listened = [endpoints.parse(text, endpoints.WORKER_PORT).host for text in look.config.worker.listen]
+    found += [("worker.listen", host.partition("%")[2]) for host in listened]
+    found += [("link.media", name) for name in look.config.link.media]
+    return [(setting, named) for setting, named in dict.fromkeys(found) if named]
 
 
 def configuration(look: Look) -> Finding:

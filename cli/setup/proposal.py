@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cli.hardware import Hardware
 from cli.render.text import size
 from cli.setup.catalogue import Model, Slot
+from tandem.peers import Peer
+from tandem.types import Hardware
 
 Role = Literal["alone", "router", "worker"]
 SLOTS: Mapping[Role, tuple[Slot, ...]] = {
@@ -27,6 +28,17 @@ class Proposal:
     chosen: Mapping[Slot, Model]
     memory_bytes: int
     notes: tuple[str, ...]
+
+
+def role_beside(peers: Sequence[Peer]) -> tuple[Role, str]:
+    """Return what this machine carries beside those it is paired with, and why: the workers carry the large model."""
+    workers = [peer.name for peer in peers if peer.role == "worker"]
+    routers = [peer.name for peer in peers if peer.role == "router"]
+    if workers:
+        return "router", f"{' and '.join(workers)} {'works' if len(workers) == 1 else 'work'} for this machine"
+    if routers:
+        return "worker", f"this machine works for {' and '.join(routers)}"
+    return "alone", "no other machine is paired with this one"
 
 
 def propose(
@@ -70,7 +82,7 @@ def propose(
 
 def _why_not(model: Model, needed_bytes: int, machine: Hardware, allowed_bytes: int) -> str:
     """Return why a better model is not proposed and, on a Mac with the memory, how it could be."""
-    why = f"{model.name}, with all beside it, takes {size(needed_bytes)}; they may take {size(max(allowed_bytes, 0))} here"
+    why = f"{model.name}, with all beside it, takes {size(needed_bytes)}; they may take {size(max(allowed_bytes, 0))}"
     if machine.system == "macOS" and needed_bytes + SYSTEM_BYTES <= (machine.memory_bytes or 0):
         limit_mib = -(-needed_bytes >> 20) + 1
         why += f"; it fits after `sudo sysctl iogpu.wired_limit_mb={limit_mib}`, which lasts until the next start"

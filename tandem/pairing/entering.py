@@ -12,10 +12,10 @@ from tandem.identity import id_of
 from tandem.pairing import messages
 from tandem.pairing.code import Code
 from tandem.pairing.exchange import Exchange, WrongCode
-from tandem.pairing.lines import Lines
+from tandem.pairing.lines import Lines, words
 from tandem.pairing.messages import Card, Hello, Refusal
 from tandem.pairing.showing import reachable
-from tandem.peers import Peer, Peers, Role
+from tandem.peers import Peer, Peers
 
 CONNECT_S = 5.0
 
@@ -31,24 +31,24 @@ class Entered:
 async def enter(
     code: Code,
     at: Endpoint,
-    card_of: Callable[[Role], Card],
+    card_of: Callable[[Card], Card],
     peers: Peers,
     on_stored: Callable[[Peer], None] = lambda peer: None,
 ) -> Entered:
-    """Pair with the machine that shows `code` at `at`; `card_of` says who this one is, given what the other one is.
+    """Pair with the machine that shows `code` at `at`; `card_of` says who this one is, given what the other says it is.
 
     `on_stored` is told the other machine as soon as it is stored here, for whoever may not wait for the end.
 
     Raises:
         Refused: The code is wrong, was used, came late, or was wrong too often.
-        Conflict: It is this machine itself, or both want to be the same.
+        Conflict: It is this machine itself, or both want to be the same; or what `card_of` raises.
         Unavailable: Nobody shows a code there, or the connection broke; nothing is stored here.
         BadReply: Something else than a pairing answers there.
     """
     try:
         lines = await Lines.to(at.host, at.port, CONNECT_S)
     except (OSError, TimeoutError) as error:
-        why = getattr(error, "strerror", None) or f"no answer within {CONNECT_S:g} s"
+        why = words(error) or f"no answer within {CONNECT_S:g} s"
         raise Unavailable(
             f"nobody shows a code at {at} ({why}); a code counts for two minutes: is `tandem pair` still open there, "
             "and is the address right?"
@@ -60,10 +60,10 @@ async def enter(
 
 
 async def _try(
-    lines: Lines, code: Code, card_of: Callable[[Role], Card], peers: Peers, on_stored: Callable[[Peer], None]
+    lines: Lines, code: Code, card_of: Callable[[Card], Card], peers: Peers, on_stored: Callable[[Peer], None]
 ) -> Entered:
     hello = await _line(lines)
-    exchange = Exchange("enters", code, card_of(messages.read(Hello, hello).card.role))
+    exchange = Exchange("enters", code, card_of(messages.read(Hello, hello).card))
     theirs = exchange.meet(hello)
     await lines.send(exchange.hello, exchange.proof())
     exchange.check(await _line(lines))

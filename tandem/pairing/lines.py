@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
+from typing import Any
 
 from tandem.errors import Unavailable
 from tandem.pairing.messages import LINE_BYTES_MAX
@@ -16,8 +19,8 @@ class Lines:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        self.far: str = (writer.get_extra_info("peername") or ("?",))[0]
-        """The other end's address."""
+        self.far: str = _far(writer.get_extra_info("peername"))
+        """The other end's address; a link-local one of IPv6 with this machine's interface that leads there."""
 
     @classmethod
     async def to(cls, host: str, port: int, wait_s: float) -> Lines:
@@ -67,6 +70,25 @@ class Lines:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._writer.wait_closed()
+
+
+def words(error: OSError | TimeoutError) -> str:
+    """Return the system's own words for why a connection or a listener did not come about; asyncio adds Python's."""
+    if error.errno is None:  # of a name with several addresses each may have failed for a reason of its own
+        return "" if isinstance(error, TimeoutError) else "none of its addresses takes a connection"
+    return error.strerror or "" if isinstance(error, socket.gaierror) else os.strerror(error.errno)
+
+
+def _far(name: Any) -> str:
+    """Return the host in a socket's name; the interface stands apart there, as a number."""
+    if not name:
+        return "?"
+    host, scope = str(name[0]), name[3] if len(name) > 3 else 0
+    if not scope or "%" in host:
+        return host
+    with contextlib.suppress(OSError):  # the interface is gone this moment
+        return f"{host}%{socket.if_indextoname(scope)}"
+    return host
 
 
 def _gone(error: Exception) -> Unavailable:

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from tandem import endpoints
+from tandem import endpoints, interfaces
 from tandem.endpoints import Endpoint
 from tandem.errors import BadInput, Conflict, DeadlineExceeded, Refused, TandemError, Unavailable
 from tandem.identity import id_of
 from tandem.pairing import messages
 from tandem.pairing.code import Code
 from tandem.pairing.exchange import Exchange, WrongCode
-from tandem.pairing.lines import Lines
+from tandem.pairing.lines import Lines, words
 from tandem.pairing.messages import LINE_BYTES_MAX, Card, Malformed
 from tandem.pairing.window import TRIES, VALID_S, Window, now
 from tandem.peers import ADDRESSES_MAX, Peer, Peers
@@ -71,10 +72,7 @@ class Showing:
         try:
             server = await asyncio.start_server(self._visit, address.host, address.port, limit=LINE_BYTES_MAX)
         except OSError as error:
-            raise BadInput(
-                f"cannot listen on {address} for the pairing ({error.strerror or error}); is another pairing open? "
-                "`--on HOST:PORT` names another address"
-            ) from error
+            raise BadInput(f"cannot listen on {address} for the pairing ({words(error)}); {_remedy(error)}") from error
         servers.callback(server.close)
         return Endpoint(address.host, server.sockets[0].getsockname()[1])
 
@@ -181,6 +179,14 @@ class Showing:
         """Note what went wrong; what anybody can bring about without end a few times, a guess at the code always."""
         if always or len(self.troubles) < TROUBLES_MAX:
             self.troubles.append(f"{lines.far}: {words}")
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return (
+            f"it is no address of this machine, which has {', '.join(interfaces.nearby()) or 'none to show a code on'}"
+        )
+    return "is another pairing open? `--on HOST:PORT` names another address"
 
 
 def _peer(card: Card, far: str) -> Peer:

@@ -29,7 +29,7 @@ class DescribeRequest(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble", "calls", "checks", "free_bytes", "places", "build", "now_s")
+    __slots__ = ("name", "boot_id", "version", "protocol", "platform", "models", "sandbox", "sandbox_remedy", "backend_trouble", "calls", "checks", "free_bytes", "places", "build", "now_s", "hardware")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,7 @@ class DescribeResponse(_message.Message):
     PLACES_FIELD_NUMBER: _ClassVar[int]
     BUILD_FIELD_NUMBER: _ClassVar[int]
     NOW_S_FIELD_NUMBER: _ClassVar[int]
+    HARDWARE_FIELD_NUMBER: _ClassVar[int]
     name: str
     boot_id: str
     version: str
@@ -60,7 +61,24 @@ class DescribeResponse(_message.Message):
     places: _containers.RepeatedCompositeFieldContainer[Place]
     build: str
     now_s: float
-    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ..., calls: _Optional[_Union[Load, _Mapping]] = ..., checks: _Optional[_Union[Load, _Mapping]] = ..., free_bytes: _Optional[int] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ..., build: _Optional[str] = ..., now_s: _Optional[float] = ...) -> None: ...
+    hardware: Hardware
+    def __init__(self, name: _Optional[str] = ..., boot_id: _Optional[str] = ..., version: _Optional[str] = ..., protocol: _Optional[int] = ..., platform: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., sandbox: _Optional[str] = ..., sandbox_remedy: _Optional[str] = ..., backend_trouble: _Optional[str] = ..., calls: _Optional[_Union[Load, _Mapping]] = ..., checks: _Optional[_Union[Load, _Mapping]] = ..., free_bytes: _Optional[int] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ..., build: _Optional[str] = ..., now_s: _Optional[float] = ..., hardware: _Optional[_Union[Hardware, _Mapping]] = ...) -> None: ...
+
+class Hardware(_message.Message):
+    __slots__ = ("system", "chip", "memory_bytes", "model_bytes", "limit", "room_bytes")
+    SYSTEM_FIELD_NUMBER: _ClassVar[int]
+    CHIP_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MODEL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ROOM_BYTES_FIELD_NUMBER: _ClassVar[int]
+    system: str
+    chip: str
+    memory_bytes: int
+    model_bytes: int
+    limit: str
+    room_bytes: int
+    def __init__(self, system: _Optional[str] = ..., chip: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., model_bytes: _Optional[int] = ..., limit: _Optional[str] = ..., room_bytes: _Optional[int] = ...) -> None: ...
 
 class Place(_message.Message):
     __slots__ = ("address", "medium")

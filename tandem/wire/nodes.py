@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import cast, get_args
+from typing import Literal, cast, get_args
 
 from tandem import endpoints, errors, types
 from tandem.v1 import worker_pb2 as pb
@@ -35,6 +35,7 @@ def node_out(node: types.NodeInfo) -> pb.DescribeResponse:
         free_bytes=node.free_bytes,
         build=node.build,
         now_s=node.now_s,
+        hardware=node.hardware and _hardware_out(node.hardware),
         places=[pb.Place(address=place.address, medium=place.medium) for place in node.places],
     )
 
@@ -66,6 +67,32 @@ def node_in(message: pb.DescribeResponse) -> types.NodeInfo:
         places=tuple(_places_in(message.places)),
         build=message.build,
         now_s=message.now_s if message.HasField("now_s") and math.isfinite(message.now_s) else None,
+        hardware=_hardware_in(message.hardware) if message.HasField("hardware") else None,
+    )
+
+
+def _hardware_out(made: types.Hardware) -> pb.Hardware:
+    return pb.Hardware(
+        system=made.system,
+        chip=made.chip or "",
+        memory_bytes=made.memory_bytes,
+        model_bytes=made.model_bytes,
+        limit=made.limit,
+        room_bytes=made.room_bytes,
+    )
+
+
+def _hardware_in(message: pb.Hardware) -> types.Hardware:
+    def told(name: Literal["memory_bytes", "model_bytes", "room_bytes"]) -> int | None:
+        return max(getattr(message, name), 0) if message.HasField(name) else None
+
+    return types.Hardware(
+        system=message.system,
+        chip=message.chip or None,
+        memory_bytes=told("memory_bytes"),
+        model_bytes=told("model_bytes"),
+        limit=message.limit,
+        room_bytes=told("room_bytes"),
     )
 
 

@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cli import machine
 from cli.commands.pair import command as typed
 from tandem import identity
 from tandem.endpoints import Endpoint
@@ -40,8 +42,15 @@ def tandem(state: Path, *arguments: str, **more: str) -> subprocess.CompletedPro
         (["1234-5678", "--on", "10.0.0.1"], 2, "--on is for the machine that shows the code"),
         (["--on", "8.8.8.8"], 2, "no private address of this machine, and Tandem listens on no other"),
         (["--on", "0.0.0.0"], 2, "no private address of this machine"),
-        (["--on", "10.255.255.254"], 2, "cannot listen on 10.255.255.254:7431"),
+        (
+            ["--on", "10.255.255.254"],
+            2,
+            "cannot listen on 10.255.255.254:7431 for the pairing (Cannot assign requested",
+        ),
+        (["--on", "10.255.255.254"], 2, "it is no address of this machine, which has "),
+        (["1234-5678", "--at", "fe80::1"], 2, "fe80::1 needs the interface of this machine that leads there: fe80::1%"),
         (["--name", "a\tb"], 2, "is no machine's name"),
+        (["--name", ""], 2, "is no machine's name"),
     ],
 )
 def test_what_is_asked_wrongly_is_said_before_anything_listens(
@@ -58,7 +67,7 @@ def test_nobody_there_is_said_with_the_remedy(tmp_path: Path) -> None:
     assert done.returncode == 4
     error = json.loads(done.stdout)["error"]
     assert error["class"] == "Unavailable"
-    assert f"nobody shows a code at {at}" in error["message"]
+    assert f"nobody shows a code at {at} (Connection refused); " in error["message"]
 
 
 def test_interrupted_the_window_is_closed_and_nothing_is_stored(tmp_path: Path) -> None:
@@ -103,6 +112,54 @@ def test_interrupted_after_it_stored_the_other_the_entering_side_says_so(tmp_pat
     assert entering.returncode == 130
     assert "mini was stored before you interrupted, and may have stored this machine or not; " in errors
     assert f"`tandem unpair {mini.id[:8].lower()}`" in errors
+
+
+def paired_by_code(shows: Path, enters: Path, *more: str, showing: tuple[str, ...] = ()) -> tuple[Any, Any, str]:
+    """Pair two state folders; return what the entering command came to, and what the showing one said and remarked."""
+    argv = [sys.executable, "-m", "tandem", "cli", "pair", "--on", f"127.0.0.1:{free_port()}", *showing, "--json"]
+    with subprocess.Popen(
+        argv, env=env(shows), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as shown:
+        assert shown.stdout is not None
+        told = json.loads(shown.stdout.readline())
+        done = tandem(enters, "pair", told["code"], "--at", told["addresses"][0], *more)
+        if done.returncode:
+            shown.send_signal(signal.SIGINT)
+        said, remarked = shown.communicate(timeout=30)
+    return done, json.loads(said.splitlines()[-1]), remarked
+
+
+def test_who_works_for_whom_is_not_turned_round_by_the_way(tmp_path: Path) -> None:
+    book, mini = tmp_path / "book", tmp_path / "mini"
+    done, _, _ = paired_by_code(mini, book, showing=("--name", "mini"))
+    assert done.returncode == 0, done.stderr
+    role = lambda: json.loads(tandem(book, "nodes", "--json").stdout)["nodes"][0]["role"]  # noqa: E731
+    # shown on the wrong machine of the two
+    done, _, _ = paired_by_code(book, mini)
+    assert done.returncode == 5, done.stderr
+    assert "this code would make this machine the router of the two" in done.stderr
+    assert "`tandem pair --as router`" in done.stderr
+    assert role() == "worker"
+    # turned round by the side that shows alone, as the first user did
+    done, _, _ = paired_by_code(mini, book, showing=("--as", "router"))
+    assert (done.returncode, role()) == (5, "worker")
+    # and on purpose: both sides say so
+    done, said, _ = paired_by_code(mini, book, "--as", "worker", showing=("--as", "router"))
+    assert done.returncode == 0, done.stderr
+    assert "mini was this machine's worker, and is its router from now on" in done.stderr
+    assert "no other machine works for this one any more" in done.stderr
+    assert (said["was"], said["paired"]["role"]) == ("router", "worker")
+
+
+def test_no_peer_is_called_as_this_machine_is(tmp_path: Path) -> None:
+    book, own = tmp_path / "book", machine.name()
+    known_at(book, identity.load(tmp_path / "mini"), "mini", "worker")
+    refused = tandem(book, "nodes", "rename", "mini", own)
+    assert (refused.returncode, f"this machine itself is called {own!r}" in refused.stderr) == (5, True)
+    done, said, _ = paired_by_code(tmp_path / "attic", book, showing=("--name", own))
+    assert (done.returncode, said["was"]) == (0, None)
+    names = [node["name"] for node in json.loads(tandem(book, "nodes", "--json").stdout)["nodes"]]
+    assert names == ["mini", f"{own}-2"]
 
 
 def test_what_is_typed_at_the_other_machine_is_one_word_for_its_shell() -> None:

@@ -93,3 +93,31 @@ def test_a_crowd_that_claims_to_be_a_worker_does_not_hide_it(town: Town) -> None
     places = heard(hearing)
     assert f"{worker}:7432" in places
     assert len(places) > 40, "the crowd was heard, too"
+
+
+def test_a_worker_met_over_ipv6_alone_is_reached_there_and_by_ipv4_once_that_is_back(town: Town) -> None:
+    for name in ("router", "worker"):
+        town.net.without_ipv4(name)
+        town.eventually(lambda name=name: bool(town.net.link_local(name)))
+    host, state = f"{town.net.link_local('worker')}%eth0", town.state("router")
+    argv = ("-m", "tandem", "cli", "pair", "--json", "--name", "mini", "--on", f"[{host}]:7431")
+    _, told = town.start("worker", *argv)
+    assert isinstance(told, dict)
+    found = town.tandem("router", "pair", told["code"])
+    assert (found.returncode, "looked for over IPv4" in found.stderr) == (4, True), found.stderr
+    entered = town.tandem("router", "pair", told["code"], "--at", f"[{host}]:7431")
+    assert entered.returncode == 0, entered.stderr
+    assert Peers(state).read().peers[0].addresses == (f"[{host}]:7432",)
+
+    town.start("worker", "-m", "tandem", "worker", "--socket", str(town.folder / "w.sock"))
+    assert town.play("router", "call", str(state), "where are you", "40") == ["said", SECRET, f"[{host}]:7432"]
+    for name in ("router", "worker"):
+        town.net.with_ipv4(name)
+    again = f"{town.net.address['worker']}:7432"
+    town.eventually(lambda: town.play("router", "look", *again.split(":"), str(state), _mini(town)) == "open")
+    assert town.play("router", "call", str(state), "and now", "40")
+    assert again in Peers(state).read().peers[0].addresses
+
+
+def _mini(town: Town) -> str:
+    return Peers(town.state("router")).read().peers[0].id

@@ -457,7 +457,9 @@ def test_a_worker_that_is_told_no_address_listens_only_while_a_router_is_paired(
 ) -> None:
     from worker.paired import PairedPort
 
-    monkeypatch.setattr("tandem.listening.WORKER_PORT", free_port())  # its own may be in use by a worker of this machine
+    monkeypatch.setattr(
+        "tandem.listening.WORKER_PORT", free_port()
+    )  # its own may be in use by a worker of this machine
 
     async def scenario() -> None:
         me = identity.load(tmp_path / "mini")

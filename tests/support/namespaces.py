@@ -80,6 +80,33 @@ class Net:
         """Return how a Python program is run on a machine."""
         return self.inside(name, sys.executable, *program)
 
+    def without_ipv4(self, name: str) -> None:
+        """Take a machine's IPv4 address away; what IPv6 gives itself stays."""
+        ip("-n", self._spaces[name], "addr", "del", f"{self.address[name]}/24", "dev", "eth0")
+
+    def with_ipv4(self, name: str) -> None:
+        """Give a machine its IPv4 address back."""
+        ip("-n", self._spaces[name], "addr", "add", f"{self.address[name]}/24", "dev", "eth0")
+
+    def link_local(self, name: str) -> str:
+        """Return a machine's own IPv6 address on its cable, "" while it is not usable yet."""
+        argv = [
+            "ip",
+            "-n",
+            self._spaces[name],
+            "-o",
+            "-6",
+            "addr",
+            "show",
+            "dev",
+            "eth0",
+            "scope",
+            "link",
+            "-tentative",
+        ]
+        words = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+        return words[words.index("inet6") + 1].partition("/")[0] if words else ""
+
     def spawn(self, name: str, *program: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
         """Start a Python program on a machine; the caller ends it."""
         return subprocess.Popen(

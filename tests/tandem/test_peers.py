@@ -65,6 +65,15 @@ def test_names_stay_apart(tmp_path: Path, mini: Peer) -> None:
         peers.rename(other.id, "mini")
 
 
+def test_nobody_gets_the_name_of_this_machine_and_one_paired_anew_keeps_its_own(tmp_path: Path, mini: Peer) -> None:
+    peers = Peers(tmp_path, "book")
+    assert peers.add(replace(mini, name="book")).name == "book-2"
+    with pytest.raises(Conflict, match="this machine itself is called 'book'"):
+        peers.rename(mini.id, "book")
+    peers.rename(mini.id, "Mini Büro (1)")
+    assert peers.add(replace(mini, name="mac-mini", paired_s=2.0)).name == "Mini Büro (1)"
+
+
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 65, "mini\u202e", "\x1b[31m", "a/b"])
 def test_a_name_that_could_pass_for_something_else_is_refused(tmp_path: Path, mini: Peer, name: str) -> None:
     peers = Peers(tmp_path)

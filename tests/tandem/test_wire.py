@@ -146,6 +146,15 @@ MODEL = st.builds(
     resident=st.none() | st.booleans(),
     size_bytes=SIZE,
 )
+HARDWARE = st.builds(
+    types.Hardware,
+    system=TEXT,
+    chip=st.none() | TEXT.filter(bool),
+    memory_bytes=st.none() | SIZE,
+    model_bytes=st.none() | SIZE,
+    limit=TEXT,
+    room_bytes=st.none() | SIZE,
+)
 NODE = st.builds(
     types.NodeInfo,
     name=TEXT,
@@ -160,6 +169,7 @@ NODE = st.builds(
     calls=st.none() | LOAD,
     checks=st.none() | LOAD,
     free_bytes=st.none() | SIZE,
+    hardware=st.none() | HARDWARE,
 )
 
 

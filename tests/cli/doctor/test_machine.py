@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -195,6 +196,22 @@ def test_a_good_configuration_or_none_is_well(tmp_path: Path, monkeypatch: pytes
     assert settings.configuration(Look.here()).text == "defaults (no file)"
     file.write_text("[models]\nworker = 'small'\n")
     assert settings.configuration(Look.here()).text == str(file)
+
+
+@pytest.mark.parametrize(
+    ("setting", "env"),
+    [
+        ("link.media", {"TANDEM_LINK_MEDIA": "lo=ethernet,en99=thunderbolt"}),
+        ("worker.listen", {"TANDEM_WORKER_LISTEN": "fe80::1%en99,fe80::1%lo,10.0.0.2"}),
+    ],
+)
+def test_each_setting_that_names_an_interface_is_looked_at(setting: str, env: dict[str, str], tmp_path: Path) -> None:
+    if sys.platform == "darwin":
+        env = {name: value.replace("lo", "lo0") for name, value in env.items()}
+    found = {one.name: one for one in settings.findings(look_at(tmp_path, env))}
+    assert f"{setting} names it" in named(found["interface en99"], "interface-missing").text
+    others = [one for name, one in found.items() if name.startswith("interface lo")]
+    assert [one.ok for one in others] == [True]
 
 
 def test_an_interface_that_is_not_there_is_named(tmp_path: Path) -> None:

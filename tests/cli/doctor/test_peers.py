@@ -111,6 +111,12 @@ def test_each_reason_has_a_name_of_its_own(homes: tuple[Path, Path, Path]) -> No
     named(seen(router)[0], "peer-no-way")
 
 
+def test_an_address_that_lacks_its_interface_is_told_as_that(homes: tuple[Path, Path, Path]) -> None:
+    known_at(homes[0], identity.load(homes[1]), "mini", "worker", "[fe80::1]:7432")
+    (found,) = seen(homes[0])
+    assert "without the interface that leads there; pair the two anew" in named(found, "peer-no-way").text
+
+
 def test_of_several_addresses_the_most_telling_one_is_told(homes: tuple[Path, Path, Path]) -> None:
     router, mini, other = homes
     with listening(worker(mini, other)) as at:

@@ -20,6 +20,7 @@ from tandem import __version__, held
 from tandem.paths import socket_path
 from tests.cli.doctor.probing import ROOT, look_at, named
 from tests.cli.little_router import Play, little_router
+from tests.support.pairs import free_port, paired
 from tests.support.stack import Stack
 
 NODE: dict[str, Any] = {
@@ -83,6 +84,40 @@ def test_a_model_that_is_on_no_machine_is_named() -> None:
     found = seen({**NODE, "models": [{"name": "qwen2.5:7b"}]})
     assert found["router model"].ok
     assert named(found["worker model"], "model-missing").remedy.startswith("`ollama pull big:q4`")
+
+
+def mini(address: str | None) -> dict[str, Any]:
+    return {"name": "mini", "role": "worker", "address": address, "trouble": None if address else "is it on?"}
+
+
+def test_a_model_that_a_worker_may_have_which_is_away_is_not_to_be_downloaded_here() -> None:
+    found = seen({**NODE, "models": [{"name": "qwen2.5:7b"}]}, peers=[mini(None)])
+    assert found["worker model"].ok is None
+    assert "mini, which is away" in found["worker model"].text
+    assert "pull" not in "".join(one.remedy for one in found.values())
+
+
+def test_a_model_that_is_missing_is_fetched_on_the_machine_that_is_to_have_it() -> None:
+    bare = {**NODE, "models": []}
+    found = seen(bare, {**bare, "name": "mini"}, peers=[mini("10.0.0.2:7432")])
+    assert named(found["worker model"], "model-missing").remedy.startswith("`ollama pull big:q4` on mini, or here")
+    assert named(found["router model"], "model-missing").remedy.startswith("`ollama pull qwen2.5:7b` here, or on mini")
+    found = seen(bare, models={"router": "rehearsal/demo"})
+    assert named(found["router model"], "model-missing").remedy.startswith("set rehearsal.script to 'demo', or")
+
+
+def test_this_machine_needs_no_model_server_where_a_worker_has_the_models() -> None:
+    trouble = "Ollama does not answer at http://127.0.0.1:11434; start it with `ollama serve`"
+    book = {**NODE, "name": "book", "models": [], "backend_trouble": trouble}
+    found = seen(book, {**NODE, "name": "mini"}, peers=[mini("10.0.0.2:7432")])
+    assert not [one for one in found.values() if one.ok is False]
+    assert "not needed here: the models are on mini" in found["models on book"].text
+    # one that nobody else has is missed, and a worker's own server always
+    half = {**NODE, "name": "mini", "models": [{"name": "big:q4"}]}
+    named(seen(book, half, peers=[mini("10.0.0.2:7432")])["models on book"], "model-server-away")
+    broken = {**half, "backend_trouble": trouble}
+    found = seen({**NODE, "name": "book"}, broken, peers=[mini("10.0.0.2:7432")])
+    named(found["models on mini"], "model-server-away")
 
 
 # --- what is in the way ---------------------------------------------------------------------------------------
@@ -167,6 +202,43 @@ def test_a_healthy_machine_has_no_false_alarm_and_a_broken_one_its_causes(tmp_pa
     status, found = doctor(stack, folder, TANDEM_ROUTER_LINGER_S="soon")
     assert (status, found["configuration"]["cause"]) == (1, "config-broken")
     assert found["router"]["ok"] is None
+
+
+def test_a_router_without_ollama_whose_worker_has_the_models_has_no_false_alarm(tmp_path: Path) -> None:
+    """Two real routers' worth of processes: the one asked has no model server, the worker it is paired with plays."""
+    rehearsed = {"TANDEM_MODELS_ROUTER": "rehearsal/demo", "TANDEM_MODELS_WORKER": "rehearsal/demo"}
+    state, at = tmp_path / "mini", f"127.0.0.1:{free_port()}"
+    state.mkdir(mode=0o700)
+    book = Stack(
+        tmp_path,
+        {
+            "TANDEM_OLLAMA_URL": f"http://127.0.0.1:{free_port()}",
+            "TANDEM_MODELS_ROUTER": "demo",
+            "TANDEM_MODELS_WORKER": "demo",
+        },
+    )
+    book.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paired(book.state, state, at)
+    env = {
+        **book.env,
+        **rehearsed,
+        "TANDEM_REHEARSAL_SCRIPT": "demo",
+        "TANDEM_WORKER_LISTEN": at,
+        "TANDEM_STATE": str(state),
+    }
+    argv = [*book.command(), "worker", "--state", str(state), "--socket", str(tmp_path / "w.sock"), "--name", "mini"]
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout
+        assert worker.stdout.readline()
+        book.start()
+        try:
+            status, found = doctor(book, tmp_path / "home")
+        finally:
+            book.stop()
+            worker.terminate()
+    assert {check["cause"] for check in found.values()} == {""}, found
+    assert found["ollama"]["ok"] is None
+    assert status == 0
 
 
 def test_every_cause_is_provoked_by_a_test() -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cli import hardware
 from cli.doctor import Finding, listening, network, ollama
-from cli.hardware import Hardware
+from tandem import hardware
+from tandem.types import Hardware
 from tests.cli.doctor.probing import elsewhere, look_at, model_server, named
 from tests.support.needs import require
 

@@ -7,16 +7,23 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from cli import hardware
 from cli.setup.catalogue import Slot, catalogue
-from cli.setup.proposal import Role, propose
+from cli.setup.others import best, other
+from cli.setup.proposal import Role, propose, role_beside
 from cli.setup.writing import changed, write
+from tandem import hardware
 from tandem.errors import BadConfig
+from tandem.identity import NodeId
+from tandem.peers import Peer
+from tandem.types import ModelInfo, NodeInfo
 from tests.cli.doctor.probing import model_server
+from tests.support.pairs import free_port, paired
 
 ROOT = Path(__file__).resolve().parents[3]
 GIB = 1 << 30
@@ -90,6 +97,46 @@ def test_this_machine_is_read() -> None:
     assert hardware.linux("", "").memory_bytes is None
 
 
+# --- the machines that are paired -----------------------------------------------------------------------------
+
+
+def peer(name: str, role: Literal["router", "worker"]) -> Peer:
+    return Peer(id=NodeId(name), name=name, role=role, certificate="", addresses=(), paired_s=0.0)
+
+
+def says(gib: int | None, *models: str, room_gib: int = 1000) -> NodeInfo:
+    made = None if gib is None else replace(mac(gib), room_bytes=room_gib * GIB)
+    there = tuple(ModelInfo(name=name, backend="ollama") for name in models)
+    return NodeInfo(name="x", boot_id="", version="0.1", protocol=1, platform="", models=there, hardware=made)
+
+
+def test_what_a_machine_carries_follows_from_whom_it_is_paired_with() -> None:
+    mini, attic, book = peer("mini", "worker"), peer("attic", "worker"), peer("book", "router")
+    assert role_beside([]) == ("alone", "no other machine is paired with this one")
+    assert role_beside([mini]) == ("router", "mini works for this machine")
+    assert role_beside([mini, attic]) == ("router", "mini and attic work for this machine")
+    assert role_beside([book]) == ("worker", "this machine works for book")
+
+
+def test_a_paired_worker_is_proposed_the_large_model_by_its_own_memory_and_disk() -> None:
+    mini = other(peer("mini", "worker"), says(128, room_gib=10), catalogue(), CONTEXTS)
+    assert mini.proposal
+    assert {slot: model.name for slot, model in mini.proposal.chosen.items()} == {"worker": "qwen3-coder-next:q4_K_M"}
+    assert "10.0 GiB are free" in mini.proposal.notes[-1]
+    has = other(peer("mini", "worker"), says(128, "qwen3-coder-next:q4_K_M", room_gib=10), catalogue(), CONTEXTS)
+    assert has.proposal
+    assert has.proposal.notes == ()
+    small = other(peer("attic", "worker"), says(48), catalogue(), CONTEXTS)
+    silent = other(peer("shed", "worker"), "is the machine on?", catalogue(), CONTEXTS)
+    mute = other(peer("old", "worker"), says(None), catalogue(), CONTEXTS)
+    assert (silent.proposal, silent.trouble, mute.proposal) == (None, "is the machine on?", None)
+    assert "upgrade Tandem there" in mute.trouble
+    best_of_all = best([silent, small, mini, mute], catalogue())
+    assert best_of_all
+    assert best_of_all.name == "qwen3-coder-next:q4_K_M"
+    assert best([silent, mute], catalogue()) is None
+
+
 # --- the file -------------------------------------------------------------------------------------------------
 
 MINE = """# my settings
@@ -160,7 +207,48 @@ def env(tmp_path: Path) -> dict[str, str]:
     return {**given, "PYTHONPATH": str(ROOT)}
 
 
-COMMAND = [sys.executable, "-m", "tandem", "cli", "init", "--role", "router"]
+INIT = [sys.executable, "-m", "tandem", "cli", "init"]
+COMMAND = [*INIT, "--role", "router"]
+
+
+def test_the_paired_worker_is_asked_what_it_is_made_of_and_both_disks_are_told(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    mine, theirs, at = tmp_path / "book", tmp_path / "mini", f"127.0.0.1:{free_port()}"
+    for folder in (mine, theirs):
+        folder.mkdir(mode=0o700)
+    known = paired(mine, theirs, at)
+    env = {**env, "TANDEM_STATE": str(mine), "TANDEM_OLLAMA_URL": f"http://127.0.0.1:{free_port()}"}
+    asking = {"env": env, "capture_output": True, "text": True, "timeout": 60}
+    silent = subprocess.run([*INIT, "--json"], **asking)  # type: ignore[call-overload]
+    told = json.loads(silent.stdout)
+    assert (told["role"], told["because"]) == ("router", "mini works for this machine")
+    assert "nothing listens" in told["workers"][0]["trouble"]
+    assert "worker" not in told["changes"]
+
+    played = {"TANDEM_MODELS_ROUTER": "rehearsal/demo", "TANDEM_MODELS_WORKER": "rehearsal/demo"}
+    more = {**played, "TANDEM_REHEARSAL_SCRIPT": "demo", "TANDEM_STATE": str(theirs), "TANDEM_WORKER_LISTEN": at}
+    argv = [*INIT[:3], "worker", "--state", str(theirs), "--socket", str(tmp_path / "w.sock"), "--name", "mini"]
+    with subprocess.Popen(argv, env={**env, **more}, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout
+        assert worker.stdout.readline()
+        try:
+            told = json.loads(subprocess.run([*INIT, "--json"], **asking).stdout)  # type: ignore[call-overload]
+            text = subprocess.run(INIT, **asking).stdout  # type: ignore[call-overload]
+        finally:
+            worker.terminate()
+    (mini,) = told["workers"]
+    assert (mini["id"], mini["trouble"]) == (known.id, None)
+    assert mini["machine"]["memory_bytes"] == told["machine"]["memory_bytes"] == hardware.here().memory_bytes
+    assert mini["free_bytes"] > 0
+    assert told["free_bytes"] > 0
+    assert set(told["models"]) <= {"router"}
+    assert set(mini["models"]) <= {"worker"}
+    wanted = {slot: model["name"] for slot, model in (told["models"] | mini["models"]).items()}
+    assert told["changes"].items() <= wanted.items()
+    assert "role router: mini works for this machine" in text
+    assert "mini, paired: " in text
+    assert text.count("free where Ollama keeps models") == 2
 
 
 def run(env: Mapping[str, str], *more: str) -> subprocess.CompletedProcess[str]:

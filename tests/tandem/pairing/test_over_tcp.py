@@ -32,7 +32,7 @@ class Place:
         addresses = ("127.0.0.1:7000", "10.0.0.2:7000") if role == "worker" else ()
         self.card = Card(name=name, role=role, certificate=self.identity.certificate.decode(), addresses=addresses)
 
-    def card_of(self, role: Role) -> Card:
+    def card_of(self, theirs: Card) -> Card:
         return self.card
 
     def known(self) -> list[str]:
@@ -193,7 +193,7 @@ def test_a_machine_is_not_paired_with_itself(mini: Place) -> None:
     async def scenario() -> None:
         async with window(mini) as opened:
             with pytest.raises(Conflict, match="this machine itself"):
-                await enter(opened.code, opened.at, lambda role: router, mini.peers)
+                await enter(opened.code, opened.at, lambda theirs: router, mini.peers)
 
     asyncio.run(scenario())
     assert mini.known() == []

@@ -1,40 +1,55 @@
-"""What this machine is made of, as far as a model cares: chip, memory, how much of it a GPU may wire.
+"""What this machine is made of, as far as a model cares: chip, memory, how much of it a GPU may wire, room on the disk.
 
 macOS is asked with sysctl, Linux by /proc. What the system does not say is None, never a guess.
 """
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from tandem import disk
+from tandem.addresses import is_here
+from tandem.paths import home_dir
+from tandem.types import Hardware
 
 _NAMES = ("machdep.cpu.brand_string", "hw.memsize", "iogpu.wired_limit_mb")
 _GIB = 1 << 30
 _SMALL_BYTES = 32 * _GIB
 _ASK_S = 5.0
+AGAIN_S = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hardware:
-    """One machine. `model_bytes` is what models may take, `limit` in words where that number comes from."""
-
-    system: str
-    chip: str | None
-    memory_bytes: int | None
-    model_bytes: int | None
-    limit: str
-
-
-def here() -> Hardware:
-    """Return what this machine is made of."""
+def here(ollama_url: str = "") -> Hardware:
+    """Return what this machine is made of, and its room for models where the Ollama at that address is here. Blocking."""
     if sys.platform == "darwin":
-        return mac(_sysctl())
-    return linux(_read("/proc/meminfo"), _read("/proc/cpuinfo"))
+        made = mac(_sysctl())
+    else:
+        made = linux(_read("/proc/meminfo"), _read("/proc/cpuinfo"))
+    return replace(made, room_bytes=_room_bytes(ollama_url))
+
+
+class Lately:
+    """What this machine is made of, asked for again now and then: the wired limit may be raised, and a disk fills."""
+
+    def __init__(self, ollama_url: str) -> None:
+        self._ollama_url = ollama_url
+        self._told: tuple[float, Hardware] | None = None
+
+    def here(self) -> Hardware:
+        """Return what it was made of at most `AGAIN_S` ago. Blocking."""
+        now_s = time.monotonic()
+        if self._told is None or now_s - self._told[0] > AGAIN_S:
+            self._told = now_s, here(self._ollama_url)
+        return self._told[1]
 
 
 def mac(told: Mapping[str, str]) -> Hardware:
@@ -85,6 +100,16 @@ def _sysctl() -> dict[str, str]:
     except (OSError, subprocess.TimeoutExpired):
         return {}
     return parsed(done.stdout)
+
+
+def _room_bytes(ollama_url: str) -> int | None:
+    """Return what is free where Ollama keeps its models; None where it runs on another machine."""
+    try:
+        if not is_here(urlsplit(ollama_url)):
+            return None
+    except ValueError:
+        return None
+    return disk.free_bytes(Path(os.environ.get("OLLAMA_MODELS") or home_dir() / ".ollama" / "models"))
 
 
 def _number(text: str) -> int | None:
