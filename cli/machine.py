@@ -12,6 +12,7 @@ from typing import Any
 
 from cli.render.text import one_line
 from tandem import identity
+from tandem.errors import TandemError
 from tandem.identity import Identity
 from tandem.paths import private_dir, state_dir
 from tandem.peers import NAME_CHARS_MAX, Peer, Peers
@@ -31,6 +32,22 @@ def name() -> str:
     """Return what this machine calls itself."""
     own = re.sub(r"[^\w.-]", "-", platform.node().split(".")[0]).strip("-.")
     return own[:NAME_CHARS_MAX] or "tandem"
+
+
+def as_worker(opens_s: float = 0.0) -> dict[str, Any]:
+    """Return where this machine's worker listens for paired routers, and why not where it should.
+
+    `expected` is whether it should listen anywhere. Knocks at its own addresses, which takes up to 2 s where one is mute;
+    a worker that has just been started gets `opens_s` to open them.
+    """
+    from cli import port
+    from tandem.config import load
+
+    try:
+        found = port.doors(state_dir(), load(), opens_s)
+    except TandemError as error:
+        return {"expected": False, "listening": [], "trouble": [error.message]}
+    return {"expected": bool(found), "listening": port.listening(found), "trouble": port.troubles(found)}
 
 
 def since(peer: Peer) -> str:

@@ -29,6 +29,7 @@ from tandem import __version__, build, held, memory
 from tandem.config import Config
 from tandem.errors import TandemError
 from tandem.paths import private_dir, socket_path
+from tandem.peers import Peers
 from tandem.types import Json
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ TICK_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to run: `linger` leaves when there has been nothing to do for `router.linger_s`."""
+    """How to run: `linger` leaves when there has been nothing to do for `router.linger_s`, here or for a paired router."""
 
     config: Config
     state: Path
@@ -58,11 +59,13 @@ class Router:
         self._gate = Gate()
         self._api = Api(self._gate, self._status, self._stop_soon)
         self._stopping = asyncio.Event()
+        self._peers = Peers(options.state)
         self._worker = LocalWorker(
             local_worker.command(socket_path(options.state, "worker"), options.state),
             options.state / "logs" / "worker.log",
             _worker_env(options),
-            options.state / "worker" / held.SERVICE,
+            kept_lock=options.state / "worker" / held.SERVICE,
+            socket_file=socket_path(options.state, "worker"),
         )
         self._exit = 0
         self.failed: TandemError | None = None  # why it could not start
@@ -150,10 +153,26 @@ class Router:
         while time.monotonic() - idle_since < linger_s:
             await asyncio.sleep(min(TICK_S, max(linger_s, 0.01)))
             service = self._gate.now()
-            if self._api.open_calls or self._api.called() or service is None or service.busy:
+            if (
+                self._api.open_calls
+                or self._api.called()
+                or service is None
+                or service.busy
+                or self._works_for_others()
+            ):
                 idle_since = time.monotonic()
         log.info("nothing to do", extra={"linger_s": linger_s})
         self._stop_soon()
+
+    def _works_for_others(self) -> bool:
+        """Return whether a router on another machine may ask the worker that leaves with this one, at any time.
+
+        A file that cannot be read may be such a router's.
+        """
+        if self._worker.is_kept_otherwise:
+            return False
+        book = self._peers.read()
+        return bool(book.of("router") or book.damaged)
 
     def _hear_signals(self) -> None:
         for sign in (signal.SIGTERM, signal.SIGINT):

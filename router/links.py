@@ -104,6 +104,7 @@ class Links:
     def _told(self, peer: Peer) -> Json:
         node = self._nodes.get(peer.id)
         info = node.known() if node and not node.trouble else None
+        trouble = (node.trouble if node.was_looked_at else "") if node else self._trouble
         return {
             "id": peer.id,
             "name": peer.name,
@@ -111,7 +112,7 @@ class Links:
             "paired_s": peer.paired_s,
             "addresses": list(peer.addresses),
             "address": node.address if node and not node.trouble else None,
-            "trouble": (node.trouble if node else self._trouble) or None,
+            "trouble": trouble or None,
             "away_since_s": node.away_since_s if node else None,
             "version": info.version if info else None,
             "models": [model.name for model in info.models] if info else [],

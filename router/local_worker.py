@@ -2,7 +2,8 @@
 
 Knows a command line, a line of JSON that says "ready", and exit statuses; what a worker does it does not know. The
 worker reads a pipe the router holds open: when the router is gone, however it went, the pipe ends and the worker too.
-Where a service manager keeps a worker for this state folder (`tandem install worker`), that one is used and none started.
+Where a service manager (`tandem install worker`) or a person (`tandem worker`) keeps one for this state folder, that one is
+used and none started.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ QUICK_S = 10.0  # a worker that lived shorter did not really start
 TRIES = 6  # quick deaths in a row, after which it is left alone
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 LOG_BYTES_MAX = 5 << 20
-SERVICE_S = 1.0  # between two looks whether a service's worker is still there
+KEPT_S = 1.0  # between two looks whether a worker that is kept otherwise is still there
+KEPT_READY_S = 15.0  # until such a one must have its socket where this router looks for it
 
 
 def command(socket_file: Path, state: Path) -> list[str]:
@@ -44,13 +46,21 @@ class LocalWorker:
     """The worker process that belongs to this router. `run` until cancelled; `trouble` says what is wrong with it."""
 
     def __init__(
-        self, argv: Sequence[str], log_file: Path, env: Mapping[str, str] = os.environ, service_lock: Path | None = None
+        self,
+        argv: Sequence[str],
+        log_file: Path,
+        env: Mapping[str, str] = os.environ,
+        *,
+        kept_lock: Path | None = None,
+        socket_file: Path | None = None,
     ) -> None:
         self._argv = list(argv)
-        self._service_lock = service_lock
+        self._kept_lock = kept_lock
+        self._socket_file = socket_file
         self._log_file = log_file
         self._env = dict(env)
         self.pid: int | None = None
+        self.is_kept_otherwise = False  # and goes on without this router
         self.ready = asyncio.Event()
         self.trouble = ""
 
@@ -77,15 +87,24 @@ class LocalWorker:
             await asyncio.sleep(pause_s)
 
     async def _stand_aside(self) -> None:
-        """Wait as long as a service's worker holds the state folder; whether it answers is seen by asking it."""
-        while self._service_lock is not None and (theirs := held.owner(self._service_lock)):
+        """Wait as long as a worker that is kept otherwise holds the state folder; whether it answers, asking it shows."""
+        seen_s = time.monotonic()
+        while self._kept_lock is not None and (theirs := held.owner(self._kept_lock)):
             if not self.ready.is_set():
-                log.info("service's worker found", extra={"worker_pid": theirs})
+                log.info("worker found that is kept otherwise", extra={"worker_pid": theirs})
             self.pid, self.trouble = int(theirs) if theirs.isdigit() else None, ""
+            self.is_kept_otherwise = True
+            if self._socket_file is None or self._socket_file.exists():
+                seen_s = time.monotonic()
+            elif time.monotonic() - seen_s > KEPT_READY_S:
+                self.trouble = (
+                    f"the worker on this machine (process {theirs}) was started with another --socket than"
+                    f" {self._socket_file}; stop it, or start it without"
+                )
             self.ready.set()
-            await asyncio.sleep(SERVICE_S)
+            await asyncio.sleep(KEPT_S)
         self.ready.clear()
-        self.pid = None
+        self.pid, self.is_kept_otherwise = None, False
 
     async def _once(self) -> str:
         """Run one worker to its end and return, in words, how it ended."""

@@ -10,10 +10,10 @@ import fcntl
 import os
 from pathlib import Path
 
-from tandem import disk
+from tandem import disk, held
 from tandem.errors import AlreadyRunning, BadConfig
 
-LOCK_NAME = "router.lock"
+LOCK_NAME = held.ROUTER
 _TRIES = 8
 
 

@@ -111,6 +111,11 @@ class PairedNode(Node):
             return info
 
     @property
+    def was_looked_at(self) -> bool:
+        """Return whether a look came to anything yet."""
+        return self._away is not None or not self.trouble
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """Return every address to try, the one in use first."""
         return tuple(dict.fromkeys(filter(None, (self.address, *self.peer.addresses, *self.hints))))
@@ -126,7 +131,8 @@ class PairedNode(Node):
         elif self.address:
             await self._close_connections()
         others = [address for address in self.addresses if address != self.address]
-        self.ways.seen(await self.ways.look(others))
+        lost = [await self.ways.lost(self.address)] if self.address else []
+        self.ways.seen([*lost, *await self.ways.look(others)])
         choice = self.ways.best("")
         if choice.address:
             self.why = choice.why

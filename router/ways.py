@@ -45,7 +45,16 @@ class Ways:
 
     def seen(self, looks: Iterable[Route]) -> None:
         """Remember what addresses showed, and of others nothing."""
-        self.routes = {route.address: route for route in looks}
+        self.routes = {route.address: self._known_better(route) for route in looks}
+
+    async def lost(self, address: str) -> Route:
+        """Return what is to be remembered of an address that did not answer a call just now, or may not be used."""
+        medium = await self._medium(address) or "unknown"
+        lost = Route(address=address, medium=medium, seen_s=time.monotonic())
+        if not routes.is_allowed(medium, wifi=self._link.wifi):
+            return lost
+        known = self.routes.get(address)
+        return replace(lost, trouble=(known.trouble if known else "") or "does not answer")
 
     def silent(self, address: str, words: str) -> None:
         """Remember why one does not answer."""
@@ -62,6 +71,11 @@ class Ways:
             return True
         medium = await self._medium(address)
         return medium is not None and routes.is_allowed(medium, wifi=False)
+
+    def _known_better(self, route: Route) -> Route:
+        """Return a route with the network it was last seen on, where it is down and no way leads there now."""
+        known = self.routes.get(route.address)
+        return replace(route, medium=known.medium) if known and route.trouble and route.medium == "unknown" else route
 
     async def _looked(self, address: str, carry: bool) -> Route:
         medium = await self._medium(address)

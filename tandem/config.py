@@ -188,7 +188,7 @@ class RouterConfig(_Section):
     keep_awake: bool = True
     """Whether the machine is kept from falling asleep while runs are at work."""
     linger_s: Annotated[float, Field(ge=0)] = 600.0
-    """How long a router that a command started stays with nothing to do."""
+    """How long a router that a command started stays with nothing to do; on a machine that works for another, always."""
     call_s: Annotated[float, Field(gt=0)] = 900.0
     """Longest single answer of a model."""
     work_s: Annotated[float, Field(gt=0)] = 1800.0

@@ -1,7 +1,8 @@
 """A file that is locked: as long as a process lives, and says which one, or for a moment, in turns.
 
-The lock is the kernel's (flock), so it is gone with the process, however that ends. A worker that a service manager keeps
-running holds one in its state folder; a router that sees it starts none of its own.
+The lock is the kernel's (flock), so it is gone with the process, however that ends. A worker that no router started, but
+a service manager or a person, holds one in its state folder; a router that sees it starts none of its own. A router holds
+one in its own folder; a person's worker that sees it leaves that router's worker alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from tandem import disk
 from tandem.errors import AlreadyRunning, TandemError
 
 SERVICE = "service.lock"  # in a worker's state folder
+ROUTER = "router.lock"  # in a machine's
 _LOOK_S = 0.02
+_LOOKS = 5  # before a lock counts as held: whoever asks for its owner has it for a moment, too
 
 
 def hold(path: Path) -> int:
@@ -30,12 +33,14 @@ def hold(path: Path) -> int:
     with disk.watched("a lock could not be taken", path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for _ in range(_LOOKS):
+                if _is_taken(descriptor):
+                    break
+                time.sleep(_LOOK_S)
+            else:
+                raise AlreadyRunning(f"process {owner(path) or '?'} holds {path} already; stop that one first")
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
-        except BlockingIOError:
-            os.close(descriptor)
-            raise AlreadyRunning(f"process {owner(path) or '?'} holds {path} already; stop that one first") from None
         except BaseException:
             os.close(descriptor)
             raise

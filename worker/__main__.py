@@ -1,8 +1,8 @@
 """Run a worker: `python -m worker --socket PATH --state DIR [--home DIR] [--name NAME] [--lifeline | --service]`.
 
 Listens on an owner-only Unix socket, and on the network for paired routers alone (`worker.paired`). With `--lifeline` it
-leaves when its standard input ends, so that it never outlives the router that started it. With `--service` it is the one
-that a service manager keeps running: it takes the place of a router's own, and routers use it instead of starting one.
+leaves when its standard input ends, so that it never outlives the router that started it. Without, routers use it instead
+of starting one. With `--service` it is the one that a service manager keeps running, and takes the place of a router's own.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ def main() -> NoReturn:
         config = load(options.config)
         state = private_dir(options.state)
         start_logging(private_dir(state / "logs") / "worker.log")
-        if options.service:
-            held.hold(state / held.SERVICE)  # until the process ends
+        if not options.lifeline:
+            _say_aloud("worker.paired")
+            _own(state, options.home, replace=options.service)
         places = Places(state=state, home=options.home, socket=options.socket)
         asyncio.run(serve(config, places, options.name, lifeline=options.lifeline, service=options.service))
     except TandemError as error:
@@ -83,6 +84,31 @@ def _options() -> argparse.Namespace:
     return options
 
 
+def _say_aloud(logger: str) -> None:
+    """Have what goes wrong there said to whoever started this, too; of a router's own, the log and the doctor tell."""
+    aloud = logging.StreamHandler()
+    aloud.setLevel(logging.WARNING)
+    aloud.setFormatter(logging.Formatter("warning: %(message)s: %(why)s", defaults={"why": "see the log"}))
+    logging.getLogger(logger).addHandler(aloud)
+
+
+def _own(state: Path, home: Path, *, replace: bool) -> None:
+    """Have the state folder until the process ends; with `replace`, from a router's own worker, which then leaves.
+
+    Raises:
+        AlreadyRunning: A worker that no router started has it, or one that a router did.
+    """
+    if theirs := held.owner(state / held.SERVICE):
+        raise AlreadyRunning(f"a worker (process {theirs}) has {state} already; use it, or stop that one first")
+    held.hold(state / held.SERVICE)
+    router = held.owner(home / held.ROUTER) if state.resolve() == (home / "worker").resolve() else ""
+    if router and not replace:
+        raise AlreadyRunning(
+            f"the router here (process {router}) keeps a worker over {state} already, which paired machines use, too;"
+            " use it, or `tandem down` first"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """Where a worker keeps its work, where this machine's identity and paired machines are, and where it listens."""
@@ -93,7 +119,7 @@ class Places:
 
 
 async def serve(config: Config, places: Places, name: str, *, lifeline: bool, service: bool = False) -> None:
-    """Listen until a signal comes or the lifeline ends; as a service, until a later worker takes the state folder too.
+    """Listen until a signal comes, the lifeline ends, or a later worker takes the state folder.
 
     Raises:
         AlreadyRunning: Another worker answers on the socket.
@@ -122,13 +148,15 @@ async def serve(config: Config, places: Places, name: str, *, lifeline: bool, se
     failpoint("worker.ready")
     print(json.dumps({"ready": True, "socket": str(socket_file), "name": name}), flush=True)
     paired = asyncio.create_task(_paired_port(config, places.home, name, servicer))
-    beating = asyncio.create_task(_beat(fence, leave, aloud=lifeline)) if lifeline or service else None
+    beating = asyncio.create_task(_beat(fence, leave, aloud=lifeline))
     try:
         await leave.wait()
     finally:
-        if beating is not None:
-            beating.cancel()
+        beating.cancel()
         if not fence.holds:  # the socket at that path is a later worker's by now, and gRPC would remove it
+            words = f"another worker was started over {places.state}, or the folder is gone: this one does nothing more"
+            log.error("replaced", extra={"number": fence.number, "why": words})
+            print(f"error: {words}, and ends", file=sys.stderr, flush=True)
             await servicer.close()
             os._exit(FENCED)
         paired.cancel()
@@ -163,7 +191,7 @@ async def _paired_port(config: Config, home: Path, name: str, servicer: Servicer
 async def _beat(fence: Fence, leave: asyncio.Event, *, aloud: bool) -> None:
     """Tell whoever started this, again and again, that it is not stuck; end quietly where nobody listens any more.
 
-    A service manager does not listen, so for it nothing is said `aloud`.
+    Only a router listens, so for everybody else nothing is said `aloud`.
 
     One that was replaced, or whose number somebody removed, leaves.
     """

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
-import socket
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import grpc
 from grpc import aio
 
-from tandem import channel, interfaces
+from tandem import binding, channel, interfaces
 from tandem.channel import CONNECTIONS_MAX, HANDSHAKE_S, RPCS_MAX
 from tandem.endpoints import Endpoint
 from tandem.identity import Identity, NodeId
@@ -31,6 +31,7 @@ from worker.gate import Gate
 
 log = logging.getLogger(__name__)
 FOLLOW_S = 0.5  # between two looks; a call that is under way is cut that long after its router was removed
+AGAIN_S_MAX = 8.0  # between two tries at an address that cannot be listened on
 STOP_S = 2.0  # for calls under way when the worker leaves, or when one of those who may call was removed
 _MOVE_S = 3600.0  # for calls under way when somebody else may call, too: they end on the server they came to
 
@@ -55,6 +56,17 @@ class Host(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PutOff:
+    """When an address is tried again, by the monotonic clock, and after what pause."""
+
+    until_s: float
+    pause_s: float
+
+
+_NOT_PUT_OFF = _PutOff(until_s=0.0, pause_s=FOLLOW_S / 2)
+
+
 class PairedPort:
     """Keeps a server on each address that there should be one on. `run` until cancelled."""
 
@@ -69,6 +81,7 @@ class PairedPort:
         self._trusted: Mapping[NodeId, str] = {}  # the certificates of who may call
         self._servers: dict[Endpoint, aio.Server] = {}
         self._leaving: dict[aio.Server, set[asyncio.Task[None]]] = {}  # and what waits for the end of their calls
+        self._put_off: dict[Endpoint, _PutOff] = {}  # what cannot be listened on now
         self._told: set[str] = set()
 
     @property
@@ -105,8 +118,9 @@ class PairedPort:
         if not before.items() <= trusted.items():
             self._hurry()  # whoever was removed is connected, and what it sends is read, until its server is gone
         for at in wanted:
-            if at not in self._servers:
+            if at not in self._servers and self._put_off.get(at, _NOT_PUT_OFF).until_s <= time.monotonic():
                 await self._open(at)
+        self._put_off = {at: pause for at, pause in self._put_off.items() if at in wanted and at not in self._servers}
         if self.listening != self._last_told:
             self._last_told = self.listening
             await self._host.moved(self.listening)
@@ -116,6 +130,10 @@ class PairedPort:
             self._host.works_for(known)
 
     async def _open(self, at: Endpoint) -> None:
+        _, why = binding.obstacle(at)  # gRPC would write lines of its own, each time
+        if why:
+            self._later(at, why)
+            return
         server = aio.server(
             options=channel.network_server_options(HANDSHAKE_S, CONNECTIONS_MAX),
             interceptors=(self._gate,),
@@ -125,12 +143,18 @@ class PairedPort:
         try:
             server.add_secure_port(at.target, self._credentials())
         except RuntimeError:  # gRPC's own words name neither the address nor the cause
-            self._tell_once("cannot listen for paired routers", f"{at} is not this machine's, or is in use")
+            self._later(at, f"{at} is not this machine's, or is in use")
             return
         await server.start()
         self._servers[at] = server
         self._told = {told for told in self._told if not told.startswith(str(at))}
         log.info("listening for paired routers", extra={"address": str(at)})
+
+    def _later(self, at: Endpoint, why: str) -> None:
+        """Try an address again after a while that grows."""
+        self._tell_once("cannot listen for paired routers", why)
+        pause_s = min(2 * self._put_off.get(at, _NOT_PUT_OFF).pause_s, AGAIN_S_MAX)
+        self._put_off[at] = _PutOff(until_s=time.monotonic() + pause_s, pause_s=pause_s)
 
     def _credentials(self) -> grpc.ServerCredentials:
         me = self._identity()
@@ -166,16 +190,5 @@ async def _freed(places: Sequence[Endpoint]) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(FOLLOW_S):
             for at in places:
-                while not _is_free(at):  # noqa: ASYNC110 - nobody tells
+                while binding.obstacle(at)[0] == "taken":  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.01)
-
-
-def _is_free(at: Endpoint) -> bool:
-    family, _, _, _, address = socket.getaddrinfo(at.host, at.port, flags=socket.AI_NUMERICHOST)[0]
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            return error.errno != errno.EADDRINUSE
-    return True

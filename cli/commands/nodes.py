@@ -11,11 +11,12 @@ import click
 from cli import machine, output
 from cli.launch import ensure_router, running_router, spinner
 from cli.params import RUN
-from cli.render.loose import items, objects, text
-from cli.render.machines import machine_lines, news_of
+from cli.render.loose import items, mapping, objects, text
+from cli.render.machines import machine_lines, news_of, own_port_lines
 from cli.render.text import one_line
 from tandem import endpoints, identity, probe
 from tandem.errors import TandemError
+from tandem.identity import NodeId
 from tandem.peers import Book, Peer
 
 WATCH_S = 1.0  # between two looks; the router itself looks every two seconds
@@ -31,6 +32,8 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one object."
 @click.pass_context
 def nodes(context: click.Context, run: str | None, watch: bool, as_json: bool) -> None:
     """List this machine and those it is paired with: id, address in use and why, or why none, version, models.
+
+    Of this machine, where it works for others: at which addresses its worker listens, or why at none.
 
     A router that runs says what it sees; where none does, each machine's port is looked at from here.
     """
@@ -98,6 +101,7 @@ def _left_by(peer: Peer) -> str:
 def _list(*, as_json: bool) -> None:
     with spinner("looking at paired machines"):
         found = _found()
+        found["this"]["worker"] = machine.as_worker()
     if as_json:
         output.say_json(found)
         return
@@ -113,7 +117,9 @@ def _found() -> dict[str, Any]:
 
 
 def _told(found: dict[str, Any]) -> list[str]:
-    lines = [f"{found['this']['name']}: this machine", f"  id: {identity.grouped(found['this']['id'])}"]
+    this = mapping(found["this"])
+    lines = [f"{text(this, 'name')}: this machine", f"  id: {identity.grouped(NodeId(text(this, 'id')))}"]
+    lines += [f"  {line}" for line in own_port_lines(mapping(this.get("worker")))]
     for node in objects(found["nodes"]):
         lines += machine_lines(node, output.width())
     lines += [f"! {one_line(line)}" for line in found["trouble"]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from cli.doctor import machine, network, ollama, peers, router, settings, state, tools
+from cli.doctor import machine, network, ollama, peers, port, router, settings, state, tools
 from cli.doctor.finding import CAUSES, Finding
 from cli.doctor.look import Look
 
@@ -22,6 +22,7 @@ AREAS: tuple[Area, ...] = (  # the quick ones first
     network.findings,
     peers.findings,
     router.findings,
+    port.findings,  # after the router, whose start may start the worker
 )
 
 __all__ = ["AREAS", "CAUSES", "Area", "Finding", "Look", "findings"]

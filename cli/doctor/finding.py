@@ -34,6 +34,8 @@ Cause = Literal[
     "peer-nothing-listens",
     "peer-off",
     "peer-no-way",
+    "cannot-listen",
+    "not-listening",
     "bridge-down",
     "wifi-not-allowed",
     "another-router",

@@ -8,10 +8,11 @@ from typing import Any
 
 from cli.render.loose import items, number, objects, text
 from cli.render.table import table
-from cli.render.text import duration, one_line
+from cli.render.text import cell_width, duration, one_line, wrap
 from tandem import identity
 from tandem.identity import NodeId
 
+_WIDE = 1 << 16  # cells; no table is cut, it becomes paragraphs instead
 _HEAD = ("", "address", "network", "round trip", "carries", "looked at")
 
 
@@ -35,6 +36,16 @@ def machine_lines(machine: Mapping[str, Any], width: int) -> list[str]:
     return lines + ([f"  ! {trouble}"] if trouble else [])
 
 
+def own_port_lines(worker: Mapping[str, Any]) -> list[str]:
+    """Return where this machine's worker listens for paired routers, and what is in its way; nothing where it need not."""
+    if not worker.get("expected"):
+        return [f"! {one_line(str(line))}" for line in items(worker.get("trouble"))]
+    places = ", ".join(one_line(str(place)) for place in items(worker.get("listening")))
+    closed = "its worker does not listen for paired routers; `tandem up` starts it, `tandem doctor` looks why"
+    lines = [f"its worker listens for paired routers at {places}" if places else f"! {closed}"]
+    return lines + [f"! {one_line(str(line))}" for line in items(worker.get("trouble"))]
+
+
 def _use(machine: Mapping[str, Any]) -> str:
     if machine.get("role") == "router":
         return "a router that this machine works for"
@@ -49,18 +60,41 @@ def _use(machine: Mapping[str, Any]) -> str:
 
 
 def route_lines(routes: list[dict[str, Any]], width: int) -> list[str]:
-    """Return a table of a worker's addresses, the one in use marked; nothing where none was looked at."""
+    """Return a table of a worker's addresses, the one in use marked; nothing where none was looked at.
+
+    Why one does not answer stands under it. Where the table is too wide, each address has a paragraph.
+    """
     if not routes:
         return []
-    return table(_HEAD, [_row(route) for route in routes], width=width, grow=4)
+    head, *rows = table(_HEAD, [_row(route) for route in routes], width=_WIDE, grow=0)
+    if max(map(cell_width, (head, *rows))) > width:
+        return [line for route in routes for line in _paragraph(route, width)]
+    return [head, *(line for row, route in zip(rows, routes, strict=True) for line in (row, *_why_not(route, width)))]
+
+
+def _paragraph(route: Mapping[str, Any], width: int) -> list[str]:
+    mark, address, network, trip, carries, ago = _row(route)
+    words = (
+        network,
+        f"round trip {trip}" if trip else "",
+        f"carries {carries}" if route.get("bytes_s") else carries,
+        f"looked at {ago}",
+    )
+    told = wrap(", ".join(filter(None, map(one_line, words))), max(width - 4, 8))
+    return [f"{mark or ' '} {one_line(address)}", *(f"    {line}" for line in told), *_why_not(route, width)]
+
+
+def _why_not(route: Mapping[str, Any], width: int) -> list[str]:
+    trouble = one_line(text(route, "trouble"))
+    return [f"    {line}" for line in wrap(trouble, max(width - 4, 8))] if trouble else []
 
 
 def _row(route: Mapping[str, Any]) -> tuple[str, ...]:
     mark = "→" if route.get("used") else ""
     network = text(route, "network") or text(route, "medium")
     ago = f"{duration(number(route, 'seen_ago_s'))} ago"
-    if trouble := text(route, "trouble"):
-        return (mark, text(route, "address"), network, "", trouble, ago)
+    if route.get("trouble"):
+        return (mark, text(route, "address"), network, "", "cannot be used", ago)
     trip = f"{number(route, 'rtt_s') * 1e3:.1f} ms" if route.get("rtt_s") is not None else ""
     if not route.get("allowed", True):
         return (mark, text(route, "address"), network, trip, "not allowed (link.wifi)", ago)

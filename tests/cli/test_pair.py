@@ -21,6 +21,7 @@ from tandem.pairing.code import Code
 from tandem.pairing.exchange import Exchange
 from tandem.pairing.messages import Card, Stored
 from tests.support.pairs import free_port, known_at
+from tests.support.stack import Stack, rehearsal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -236,6 +237,18 @@ def test_what_is_typed_at_the_other_machine_is_one_word_for_its_shell() -> None:
     assert typed(Code("12345678"), Endpoint("10.0.0.2", 7431)) == "tandem pair 1234-5678 --at 10.0.0.2"
     six = typed(Code("12345678"), Endpoint("fe80::1%en5", 7431))
     assert six == "tandem pair 1234-5678 --at '[fe80::1%en5]:7431'"
+
+
+def test_up_waits_until_a_paired_worker_was_looked_at(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, rehearsal())
+    closed = free_port()
+    known_at(stack.state, identity.load(tmp_path / "mini"), "mini", "worker", f"127.0.0.1:{closed}")
+    try:
+        said = stack.cli("up").stdout
+        assert "paired worker mini: cannot be used for " in said
+        assert f"nothing listens at 127.0.0.1:{closed}" in said
+    finally:
+        assert stack.cli("down").returncode == 0
 
 
 def test_the_list_names_this_machine_its_peers_and_what_is_damaged(tmp_path: Path) -> None:

@@ -22,8 +22,11 @@ import pytest
 from router import local_worker
 from router.local_worker import LocalWorker
 from router.lock import LOCK_NAME, StateLock
+from tandem import identity
 from tandem.errors import AlreadyRunning, BadConfig
 from tandem.paths import socket_path
+from tandem.peers import Peers
+from tests.support.pairs import known_at
 
 ROOT = Path(__file__).resolve().parents[2]
 SOCKET_CPU_S = 1.4  # twice the aim: a busy machine, bytecode perhaps not compiled; `tandem bench run` measures it
@@ -155,6 +158,18 @@ def test_a_lingering_router_leaves_when_there_is_nothing_to_do(tmp_path: Path) -
         _ready(state)
         assert process.wait(15) == 0
     assert "nothing to do" in {line["event"] for line in _log(state)}
+
+
+def test_a_router_on_a_machine_that_works_for_another_stays_until_that_is_unpaired(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    book = known_at(state, identity.load(tmp_path / "book"), "book", "router")
+    with _router(state, "--linger", TANDEM_ROUTER_LINGER_S="1") as process:
+        _ready(state)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(4)
+        Peers(state).remove(book.id)
+        assert process.wait(15) == 0
 
 
 def test_shutdown_is_a_call_too(tmp_path: Path) -> None:

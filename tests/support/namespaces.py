@@ -275,7 +275,7 @@ def call(state: str, words: str, wait_s: str = "0") -> list[str]:
                 await asyncio.sleep(0.02)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(float(wait_s)):
-                    while links.told()[0]["trouble"]:  # noqa: ASYNC110 - another task is looked at
+                    while links.told()[0]["address"] is None:  # noqa: ASYNC110 - another task is looked at
                         await asyncio.sleep(0.1)
             asked = question("canary", messages=(Message(role="user", content=words),))
             said = (await made.complete(asked, lambda chunk: None)).text

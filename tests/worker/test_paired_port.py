@@ -14,7 +14,7 @@ import grpc
 import pytest
 from grpc import aio
 
-from tandem import channel, identity, probe
+from tandem import binding, channel, identity, probe
 from tandem.endpoints import Endpoint
 from tandem.identity import TLS_NAME, Identity
 from tandem.peers import Peers
@@ -155,3 +155,35 @@ def test_another_router_is_paired_and_a_call_under_way_goes_on(tmp_path: Path, m
                 assert await second.unary_unary(ECHO)(b"3", timeout=5, wait_for_ready=True) == b"3"
 
     asyncio.run(scenario())
+
+
+def test_an_address_that_is_taken_is_tried_again_ever_more_rarely_and_grpc_says_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path)
+    place.router(tmp_path / "book")
+    tries: list[float] = []
+
+    def tried(at: Endpoint) -> tuple[binding.Obstacle, str]:
+        if at == place.at:
+            tries.append(time.monotonic())
+        return obstacle(at)
+
+    obstacle = binding.obstacle
+    monkeypatch.setattr(binding, "obstacle", tried)
+
+    async def scenario() -> None:
+        with socket.create_server(("0.0.0.0", place.at.port)):
+            task = asyncio.create_task(place.port.run())
+            await asyncio.sleep(4)
+            assert place.at not in place.port.listening
+            assert 2 <= len(tries) <= 4, "after 0.5, 1 and 2 s"
+        async with asyncio.timeout(20):
+            await until(lambda: place.at in place.port.listening)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+    said = capfd.readouterr().err
+    assert "add_port" not in said
+    assert "Failed" not in said

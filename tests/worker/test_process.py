@@ -54,13 +54,32 @@ def test_a_call_under_way_does_not_keep_it(machine: Machine) -> None:
     assert not machine.socket.exists()
 
 
-def test_a_second_worker_on_the_socket_is_refused_and_the_first_stays(machine: Machine) -> None:
+def test_a_second_worker_is_refused_and_the_first_stays(machine: Machine, tmp_path: Path) -> None:
     machine.start()
-    status, errors = refused(machine)
+    assert machine.process is not None
+    for more in ((), ("--socket", str(tmp_path / "other.sock")), ("--service",)):
+        status, errors = refused(machine, *more)
+        assert status == 5
+        assert f"a worker (process {machine.process.pid}) has {machine.state} already" in errors
+    status, errors = refused(machine, "--state", str(tmp_path / "other"))
     assert status == 5
     assert "a worker listens on" in errors
     with socket.socket(socket.AF_UNIX) as link:
         link.connect(str(machine.socket))
+
+
+def test_one_that_was_replaced_ends_and_says_so(machine: Machine) -> None:
+    machine.start()
+    assert machine.process is not None
+    with machine.spawn("--lifeline") as later:
+        status, errors = ended(machine.process)
+        assert (status, errors) == (
+            75,
+            f"error: another worker was started over {machine.state}, or the folder is gone: this one does nothing more,"
+            " and ends\n",
+        )
+        assert later.poll() is None
+        later.kill()
 
 
 def test_a_socket_left_behind_is_taken_over(machine: Machine) -> None:
