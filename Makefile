@@ -43,8 +43,8 @@ $(TOOLCHAINS): $(SETUP) deploy/toolchains.sh deploy/system.sh
 demo: $(SETUP) ## watch the team work: no network, no model, under a minute
 	@$(PY) -m tandem cli demo
 
-test: $(SETUP) $(MODELS) $(TOOLCHAINS) ## run every test once, in four processes
-	@$(PY) -m pytest -q -m "not soak" -n 4 --dist loadfile --no-loadscope-reorder
+test: $(SETUP) $(MODELS) $(TOOLCHAINS) ## run every test once, in three processes
+	@$(PY) -m pytest -q -m "not soak" -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: $(SETUP) $(MODELS) $(TOOLCHAINS) ## run the tests with full counts, for figures that are quoted
 	@TANDEM_SOAK=1 $(PY) -m pytest -q -m "soak or not soak" --timeout 3600

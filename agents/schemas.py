@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -9,8 +10,12 @@ from agents.replies import ReplyModel
 from tandem.types import Json
 
 
+@functools.cache  # up to 3 ms of the processor each, and every call asks
 def schema_of(reply: type[ReplyModel]) -> dict[str, Json]:
-    """Return the schema of a reply, without its upper bounds: grammars unroll them; they are checked when it is here."""
+    """Return the schema of a reply, without its upper bounds: grammars unroll them; they are checked when it is here.
+
+    The same one each time: it is to be read, and not changed.
+    """
     schema: dict[str, Any] = cast("Any", reply).model_json_schema()
     inlined = _inlined(schema, schema.get("$defs", {}))
     return cast("dict[str, Json]", _without_bounds(inlined))

@@ -261,12 +261,13 @@ def test_a_picture_is_one(tmp_path: Path) -> None:
     assert image.open(tmp_path / "red.png").convert("RGB").getpixel((3, 3)) == (208, 32, 32)
 
 
-def test_the_team_is_measured_and_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (figure,) = asyncio.run(team.figures())
-    assert figure.value, figure.note
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("tandem-")] == []
+def test_the_team_is_measured_and_leaves_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(prefix="team-") as place:  # pytest's own is too long a way for sockets
+        monkeypatch.setenv("TMPDIR", place)
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        (figure,) = asyncio.run(team.figures())
+        assert figure.value, figure.note
+        assert [path.name for path in Path(place).iterdir() if path.name.startswith("tandem-")] == []
 
 
 def test_the_command_writes_both_reports_and_says_a_miss_with_its_status(tmp_path: Path) -> None:
