@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,28 @@ def test_the_report_has_a_line_for_every_figure_and_the_picture_a_panel(
     assert all(word in told for word in ("memory", "journal", "references", "packs", "cpu per run"))
 
 
-def test_what_this_very_process_holds_is_read_from_the_system(tmp_path: Path) -> None:
-    before = samples.held(os.getpid())
-    opened = [(tmp_path / f"{number}").open("w") for number in range(10)]
-    after = samples.held(os.getpid())
-    for file in opened:
-        file.close()
+_OPENS = """
+import sys
+sum(range(5_000_000))  # some ticks of the processor's clock
+print("up", flush=True)
+folder = sys.stdin.readline().strip()
+opened = [open(f"{folder}/{number}", "w") for number in range(10)]
+print("open", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_what_a_process_holds_is_read_from_the_system(tmp_path: Path) -> None:
+    # a process of its own: in this one, threads of other tests may close what is theirs between the two looks
+    with subprocess.Popen([sys.executable, "-c", _OPENS], stdin=-1, stdout=-1, text=True, bufsize=1) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        before = samples.held(process.pid)
+        process.stdin.write(f"{tmp_path}\n")
+        assert process.stdout.readline() == "open\n"
+        after = samples.held(process.pid)
+        process.stdin.close()
     if sys.platform == "linux":
         assert before.descriptors is not None
         assert after.descriptors == before.descriptors + 10

@@ -129,10 +129,12 @@ def _connected(port: int) -> socket.socket:
 
 
 def _process(stack: ExitStack) -> dict[str, Any]:
-    """Start somebody else's process: this user's, with a secret in its environment."""
+    """Start somebody else's process: this user's, with a secret in its environment. It ends with us, however we do."""
     mark = f"tandem-bait-{uuid.uuid4().hex}"
-    victim = subprocess.Popen([mark, "600"], executable="/bin/sleep", env={VARIABLE: mark}, stdin=subprocess.DEVNULL)
-    stack.callback(victim.wait)
+    victim = subprocess.Popen(
+        [mark], executable="/bin/cat", env={VARIABLE: mark}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    stack.callback(victim.communicate)
     stack.callback(victim.kill)
     return {"victim": victim.pid, "mark": mark}
 
