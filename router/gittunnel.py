@@ -22,8 +22,9 @@ from tandem.v1 import worker_pb2 as pb
 from tandem.wire import DATA_BYTES
 
 REF = "refs/tandem/"
-# Deltas that are there are sent as they are. To look for more, and to compress harder, takes longer than a cable takes
-# to carry what it saves: 200 MB of new files that cannot be compressed 15 s, and 2 s without (Git 2.39, two cores).
+# Deltas that are there are sent as they are. To look for more, and to compress harder, takes longer than a network takes to
+# carry what it saves. A push of loose objects (Git 2.39, two cores): 9,000 files of Python 5.6 s and 26 MB, so 2.0 s and
+# 35 MB; 200 MB that cannot be compressed 15 s, so 6 s.
 _QUICK = ("pack.window=0", "pack.compression=1")
 
 

@@ -5,7 +5,7 @@ is removed must be gone at once, and this machine's addresses, because a cable o
 for all its life whom it was begun with: where that changes, another takes its place. `worker.gate` asks at each call.
 
 gRPC could ask for the certificates at each handshake instead, and must not: it replaces what other handshakes are reading
-at that moment. A few hundred connections that said nonsense, three at a time, had the process die (grpcio 1.85.1).
+at that moment. Of connections that said nonsense, 30 at a time, between 390 and 14,490 had the process die (grpcio 1.85.1).
 """
 
 from __future__ import annotations
